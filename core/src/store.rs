@@ -1,0 +1,75 @@
+//! Everything that outlives the process: one redb file, its schema, snapshots, and the engine that alone writes to it.
+//!
+//! Readers take a [`Snapshot`] and never block. Writers hand a job to [`Store::write`]; the engine runs whatever has
+//! queued up in one transaction and commits once (group commit). A job may be run again when another job of its batch
+//! failed, so it must be a function of the transaction alone.
+//!
+//! Invariants: redb stays behind this module. All writes go through the engine. A snapshot lives for one request. Nothing
+//! waits for the network in a job. A reply that promises durability goes out after the commit.
+
+mod backend;
+mod engine;
+mod events;
+mod intern;
+mod open;
+mod records;
+mod rows;
+mod state;
+mod tables;
+mod tx;
+
+pub use backend::{Backend, CrashDisk};
+pub use engine::Threading;
+pub use events::{Flags, Header, Stored};
+pub(crate) use events::id_prefix;
+pub use intern::{Kind, RoomKey, ServerKey, Ssk, UserKey};
+pub use open::{OpenError, Store, StoreConfig};
+pub use records::*;
+pub use rows::{Rows, Snapshot, View};
+pub use state::{Overrides, StateRef};
+pub use tables::SCHEMA_VERSION;
+pub use tx::WriteTx;
+
+/// The number of an event in the store: dense, in order of arrival, never reused.
+pub type Esn = u64;
+
+/// The store failed. None of these is the caller's fault; the API answers them with `M_UNKNOWN`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// redb could not read or write: a full disk, a damaged file, a vanished medium.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// A row does not decode, or an index points nowhere.
+    #[error("the database is inconsistent: {0}")]
+    Corrupt(String),
+    /// The engine has been stopped.
+    #[error("the database is closed")]
+    Closed,
+    /// A job panicked; nothing of it was kept.
+    #[error("an internal error was contained: {0}")]
+    Panicked(String),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(error.to_string())
+            }
+        }
+    )*};
+}
+from_redb!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::DatabaseError);
+
+impl From<postcard::Error> for StoreError {
+    fn from(error: postcard::Error) -> Self {
+        Self::Corrupt(format!("a record does not decode: {error}"))
+    }
+}
+
+/// What a store operation answers.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests;

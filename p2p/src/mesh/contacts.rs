@@ -1,0 +1,322 @@
+//! The peers we know: where they are, how they are connected, and when to dial them.
+//!
+//! A state machine without a socket or a clock: facts go in with the time at which they happened, [`Action`]s come out. A
+//! peer is dialled when it appears, when somebody asks for it, and again with growing pauses for as long as an address is
+//! known. Nothing is due while every peer with an address is connected, so an idle, converged mesh sets no timer.
+//!
+//! A restart is told by the *boot id*: an announcement with another one than the connection's means that the connection is
+//! dead or soon will be, so the peer is dialled although it counts as connected; a new connection with another one closes
+//! the older ones, so that requests which hang on them fail now and not after QUIC's idle time. Only what an authenticated
+//! connection said closes anything. An announcement can be forged; it costs a dial, and those are spaced.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
+use tokio::time::Instant;
+
+use crate::{
+    addresses::{Candidates, Source, dialable, transport_of},
+    limits::{LEARNED_FAILURES_MAX, PEERS_KNOWN_MAX, REDIAL_MAX, REDIAL_MIN, TIE_BREAK},
+};
+
+/// What must be done now.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Dial the peer at these addresses, connected or not.
+    Dial(PeerId, Vec<Multiaddr>),
+    /// Close a connection that a newer one replaced.
+    Close(ConnectionId),
+    /// The requests that wait for this peer wait in vain.
+    GiveUp(PeerId, String),
+    /// The peer is connected, or connected anew.
+    Seen(PeerId),
+    /// The peer's last connection closed.
+    Gone(PeerId),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: ConnectionId,
+    pub(crate) address: Multiaddr,
+    pub(crate) boot: Option<String>,
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// One peer.
+#[derive(Debug, Default)]
+pub(crate) struct Contact {
+    pub(crate) candidates: Candidates,
+    /// The connections, the newest last.
+    pub(crate) links: Vec<Link>,
+    /// The boot id of the last announcement.
+    announced: Option<String>,
+    dials: Vec<ConnectionId>,
+    dialled_at: Option<Instant>,
+    failures: u32,
+    due: Option<Instant>,
+    touched: u64,
+}
+
+impl Contact {
+    /// Whether a connection to the peer's present run is there, as far as we can tell.
+    fn live(&self) -> bool {
+        match &self.announced {
+            Some(boot) => self.links.iter().any(|link| link.boot.as_ref() == Some(boot)),
+            None => !self.links.is_empty(),
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.links.is_empty() && self.dials.is_empty()
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Contacts {
+    local: PeerId,
+    loopback_only: bool,
+    peers: BTreeMap<PeerId, Contact>,
+    touches: u64,
+    actions: Vec<Action>,
+}
+
+impl Contacts {
+    /// Nobody is known.
+    pub(crate) fn new(local: PeerId, loopback_only: bool) -> Self {
+        Self { local, loopback_only, peers: BTreeMap::new(), touches: 0, actions: Vec::new() }
+    }
+
+    /// What has become due, each once.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Everybody, for the status.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Contact)> {
+        self.peers.iter()
+    }
+
+    /// The next time at which [`Contacts::tick`] has something to do.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|contact| contact.due).min()
+    }
+
+    /// An address was handed in. It is dialled at once when it is new or the peer is not connected.
+    pub(crate) fn add(&mut self, peer: PeerId, address: Multiaddr, source: Source, now: Instant) {
+        if peer == self.local || !dialable(&address, self.loopback_only) {
+            return;
+        }
+        let Some(contact) = self.contact(peer) else { return };
+        let new = contact.candidates.add(address, source);
+        if new || contact.links.is_empty() {
+            contact.failures = 0;
+            self.dial(peer, now);
+        }
+    }
+
+    /// The peer announces itself on the network.
+    pub(crate) fn announced(&mut self, peer: PeerId, boot: Option<String>, addresses: Vec<Multiaddr>, now: Instant) {
+        let loopback_only = self.loopback_only;
+        let addresses: Vec<_> = addresses.into_iter().filter(|address| dialable(address, loopback_only)).collect();
+        if peer == self.local || addresses.is_empty() {
+            return;
+        }
+        let first = self.local < peer;
+        let Some(contact) = self.contact(peer) else { return };
+        let new = contact.candidates.replace(addresses, Source::Announced);
+        let restarted = boot.is_some() && boot != contact.announced;
+        if boot.is_some() {
+            contact.announced = boot;
+        }
+        if contact.live() || !(new || restarted || contact.links.is_empty()) {
+            return;
+        }
+        contact.failures = 0;
+        if first || !contact.links.is_empty() {
+            self.dial(peer, now);
+        } else if contact.dials.is_empty() {
+            contact.due = Some(now + TIE_BREAK);
+        }
+    }
+
+    /// The peer's announcement ended: it left, or was silent for longer than its records live.
+    pub(crate) fn vanished(&mut self, peer: PeerId) {
+        if let Some(contact) = self.peers.get_mut(&peer) {
+            contact.candidates.forget(Source::Announced);
+            contact.announced = None;
+            if contact.candidates.is_empty() {
+                contact.due = None;
+            }
+            self.prune(peer);
+        }
+    }
+
+    /// Somebody waits for a connection to this peer.
+    pub(crate) fn wanted(&mut self, peer: PeerId, now: Instant) {
+        if self.peers.get(&peer).is_none_or(|contact| contact.candidates.is_empty() && contact.dials.is_empty()) {
+            self.actions.push(Action::GiveUp(peer, "no address of it is known".to_owned()));
+        } else {
+            self.dial(peer, now);
+        }
+    }
+
+    /// A dial that was asked for is under way.
+    pub(crate) fn dialling(&mut self, peer: PeerId, id: ConnectionId) {
+        if let Some(contact) = self.peers.get_mut(&peer) {
+            contact.dials.push(id);
+        }
+    }
+
+    /// A dial failed, at every address.
+    pub(crate) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, reason: String, now: Instant) {
+        let Some(contact) = self.peers.get_mut(&peer) else { return };
+        contact.dials.retain(|dial| *dial != id);
+        if contact.idle() {
+            contact.failures = contact.failures.saturating_add(1);
+            if contact.failures >= LEARNED_FAILURES_MAX {
+                contact.candidates.forget(Source::Learned);
+            }
+            let known = !contact.candidates.is_empty();
+            contact.due = known.then(|| now + pause(contact.failures));
+            self.actions.push(Action::GiveUp(peer, reason));
+        }
+        self.prune(peer);
+    }
+
+    /// A connection is there; `dialled` when it is ours.
+    pub(crate) fn connected(&mut self, peer: PeerId, id: ConnectionId, address: Multiaddr, dialled: bool) {
+        // A connected peer is always known: the number of connections is bounded elsewhere.
+        let touched = self.touch();
+        let contact = self.peers.entry(peer).or_default();
+        contact.touched = touched;
+        contact.dials.retain(|dial| *dial != id);
+        if dialled {
+            contact.candidates.add(address.clone(), Source::Learned);
+        }
+        contact.links.push(Link { id, address, boot: None, rtt: None });
+        contact.failures = 0;
+        contact.due = None;
+        if contact.links.len() == 1 {
+            self.actions.push(Action::Seen(peer));
+        }
+    }
+
+    /// A connected peer said who it is and where it listens.
+    pub(crate) fn identified(&mut self, peer: PeerId, id: ConnectionId, boot: Option<String>, listen: Vec<Multiaddr>) {
+        let Some(contact) = self.peers.get_mut(&peer) else { return };
+        let Some(at) = contact.links.iter().position(|link| link.id == id) else { return };
+        let from_here = contact.links.get(at).is_some_and(|link| dialable(&link.address, true));
+        // A peer elsewhere cannot mean our own loopback, and one on it should not lead us away.
+        let meant = |address: &Multiaddr| {
+            transport_of(address).is_some() && dialable(address, self.loopback_only) && dialable(address, true) == from_here
+        };
+        for address in listen.into_iter().filter(meant) {
+            contact.candidates.add(address, Source::Learned);
+        }
+        if boot.is_none() {
+            return;
+        }
+        let dead: Vec<_> = contact.links.iter().take(at).filter(|link| link.boot != boot).map(|link| link.id).collect();
+        if let Some(link) = contact.links.get_mut(at) {
+            link.boot = boot;
+        }
+        if !dead.is_empty() {
+            self.actions.extend(dead.into_iter().map(Action::Close));
+            self.actions.push(Action::Seen(peer));
+        }
+    }
+
+    /// A ping was answered.
+    pub(crate) fn measured(&mut self, peer: PeerId, id: ConnectionId, rtt: Duration) {
+        let links = self.peers.get_mut(&peer).map(|contact| contact.links.iter_mut());
+        if let Some(link) = links.into_iter().flatten().find(|link| link.id == id) {
+            link.rtt = Some(rtt);
+        }
+    }
+
+    /// A connection closed.
+    pub(crate) fn closed(&mut self, peer: PeerId, id: ConnectionId, now: Instant) {
+        let Some(contact) = self.peers.get_mut(&peer) else { return };
+        contact.links.retain(|link| link.id != id);
+        if contact.links.is_empty() {
+            if contact.dials.is_empty() && !contact.candidates.is_empty() {
+                contact.due = Some(now + pause(1));
+            }
+            self.actions.push(Action::Gone(peer));
+        } else {
+            // What hung on the old connection has failed by now and can be tried again on the new one.
+            self.actions.push(Action::Seen(peer));
+        }
+        self.prune(peer);
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let due = self.peers.iter().filter(|(_, contact)| contact.due.is_some_and(|due| due <= now));
+        for peer in due.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            if let Some(contact) = self.peers.get_mut(&peer) {
+                contact.due = None;
+                if !contact.live() {
+                    self.dial(peer, now);
+                }
+            }
+        }
+    }
+
+    /// Dials, or sees to it that this happens soon when the last dial was just now. A dial under way is enough, unless the
+    /// peer has appeared elsewhere since.
+    fn dial(&mut self, peer: PeerId, now: Instant) {
+        let Some(contact) = self.peers.get_mut(&peer) else { return };
+        let addresses = contact.candidates.all();
+        if addresses.is_empty() {
+            return;
+        }
+        let earliest = contact.dialled_at.map(|at| at + REDIAL_MIN).filter(|earliest| *earliest > now);
+        if !contact.dials.is_empty() || earliest.is_some() {
+            // Looked at again when the dial fails, or at this time if something new was learned meanwhile.
+            contact.due = Some(earliest.unwrap_or(now + REDIAL_MIN));
+            if contact.dials.len() >= 2 {
+                contact.due = None;
+            }
+            if earliest.is_some() || contact.dials.len() >= 2 {
+                return;
+            }
+        }
+        contact.dialled_at = Some(now);
+        contact.due = None;
+        self.actions.push(Action::Dial(peer, addresses));
+    }
+
+    /// The contact, made when there is room: a full book gives up the one that was touched longest ago and is worth least.
+    fn contact(&mut self, peer: PeerId) -> Option<&mut Contact> {
+        let touched = self.touch();
+        if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS_KNOWN_MAX {
+            let idle = self.peers.iter().filter(|(_, contact)| contact.idle() && !contact.candidates.configured());
+            let oldest = idle.min_by_key(|(_, contact)| contact.touched).map(|(peer, _)| *peer)?;
+            self.peers.remove(&oldest);
+        }
+        let contact = self.peers.entry(peer).or_default();
+        contact.touched = touched;
+        Some(contact)
+    }
+
+    fn touch(&mut self) -> u64 {
+        self.touches += 1;
+        self.touches
+    }
+
+    fn prune(&mut self, peer: PeerId) {
+        if self.peers.get(&peer).is_some_and(|contact| contact.idle() && contact.candidates.is_empty()) {
+            self.peers.remove(&peer);
+        }
+    }
+}
+
+/// The pause after so many failures: half a second, doubled each time, with a quarter of chance so that peers which lost one
+/// another together do not dial together.
+fn pause(failures: u32) -> Duration {
+    let pause = Duration::from_millis(250).saturating_mul(1 << failures.min(10)).min(REDIAL_MAX);
+    pause.mul_f64(rand::random_range(0.75..1.0))
+}
