@@ -1,7 +1,9 @@
 //! hearth-core: the Matrix homeserver that lives inside the phone, without its sockets.
+pub mod api;
 pub mod event;
 pub mod home;
 pub mod ports;
-pub mod store;
 pub mod resolve;
+pub mod store;
 pub mod types;
+pub mod users;
