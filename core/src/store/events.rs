@@ -19,6 +19,8 @@ pub struct Flags {
     pub outlier: bool,
     /// Its content was removed by a redaction.
     pub redacted: bool,
+    /// It was fetched as history: the state before it is only known as that of the next event which came live.
+    pub history: bool,
 }
 
 /// An event with its header.
@@ -154,15 +156,14 @@ impl Stored {
         }
     }
 
-    /// Adds an event; its id must not be known.
+    /// Gives a new event its number; its id must not be known. The row is written by [`Stored::put`].
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) fn add(tx: &mut WriteTx<'_>, header: &Header, pdu: &Pdu) -> Result<Esn> {
+    pub(crate) fn number(tx: &mut WriteTx<'_>, header: &Header) -> Result<Esn> {
         let esn = tx.new_esn();
         let prefix = header.hash.first_chunk::<16>().copied().unwrap_or_default();
         tx.write().eid.insert(&prefix, esn)?;
-        Self::put(tx, esn, header, pdu.json())?;
         Ok(esn)
     }
 

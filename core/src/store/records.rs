@@ -108,6 +108,8 @@ pub struct RoomRecord {
     pub depth: u64,
     /// The version of the set of servers in the room.
     pub dset: u32,
+    /// The number of the next server set. Sets are also made for events that concern a server outside of the room.
+    pub next_dset: u32,
     /// Joined members.
     pub joined: u64,
     /// Invited members.

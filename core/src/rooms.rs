@@ -1,0 +1,34 @@
+//! The room engine: how events become rooms.
+//!
+//! An event of our own goes through [`send`]; one that another server made goes through [`apply`]. Both end in the same
+//! place, which writes the event, its state, its indices, its log row and its outbox row in one transaction.
+//!
+//! Invariants: one event, one commit. Nothing here waits for the network: what is missing is named ([`ApplyError::Need`])
+//! and the caller fetches it. A rejected event is stored, never a head, and changes no state. A soft-failed event is
+//! stored, hidden and no head, but counts for those who build on it.
+
+mod apply;
+mod effects;
+mod error;
+mod fork;
+mod gap;
+mod graph;
+mod import;
+mod policy;
+mod read;
+mod redact;
+mod send;
+
+pub use apply::{Applied, Incoming, Past, allowed_now, apply, apply_outliers};
+pub use error::{ApplyError, RoomError};
+pub use gap::{Gap, gaps};
+pub use import::ImportedRoom;
+pub use read::{Member, Room, joined_rooms, server_set, standing, standings};
+pub use send::{ClientTxn, NewEvent, draft, send};
+
+pub(crate) use gap::apply_backfill;
+pub(crate) use import::{import, keep_invite, set_standing};
+pub(crate) use send::{send_in, start_room};
+
+#[cfg(test)]
+mod tests;

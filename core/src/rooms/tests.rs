@@ -1,0 +1,2 @@
+//! The room engine, held against hand-made histories.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
