@@ -9,6 +9,8 @@
 mod client;
 mod draft;
 mod pdu;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use client::{ClientFormat, client_event, client_state_event, stripped_state};

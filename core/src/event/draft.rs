@@ -100,6 +100,8 @@ pub(crate) fn sign_object(
     rules: &RoomVersionRules,
 ) -> Result<Pdu, BuildError> {
     object.remove("unsigned");
+    // First, because ruma would refuse to hash it with an error that does not say why.
+    check_size(&object)?;
     ruma::signatures::hash_and_sign_event(local.name.as_str(), local, &mut object, &rules.redaction)
         .map_err(|error| BuildError::Malformed(error.to_string()))?;
     for field in ["type", "state_key", "sender", "room_id"] {
@@ -108,10 +110,16 @@ pub(crate) fn sign_object(
             return Err(BuildError::TooLarge { bytes, limit: limits::ID_BYTES_MAX });
         }
     }
-    let bytes = serde_json::to_string(&object).map_or(usize::MAX, |json| json.len());
-    if bytes > limits::PDU_BYTES_MAX {
-        return Err(BuildError::TooLarge { bytes, limit: limits::PDU_BYTES_MAX });
-    }
+    check_size(&object)?;
     ruma::state_res::check_pdu_format(&object, &rules.event_format).map_err(BuildError::Malformed)?;
     Ok(Pdu::from_object(object, rules)?)
+}
+
+/// ruma takes one byte less than the specification does, so an event of exactly the limit is too large too.
+fn check_size(object: &CanonicalJsonObject) -> Result<(), BuildError> {
+    let bytes = serde_json::to_string(object).map_or(usize::MAX, |json| json.len());
+    if bytes >= limits::PDU_BYTES_MAX {
+        return Err(BuildError::TooLarge { bytes, limit: limits::PDU_BYTES_MAX });
+    }
+    Ok(())
 }

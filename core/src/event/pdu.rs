@@ -2,10 +2,7 @@
 
 use ruma::{
     CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt,
-    UserId,
-    events::TimelineEventType,
-    room_version_rules::RoomVersionRules,
-    serde::Raw,
+    UserId, events::TimelineEventType, room_version_rules::RoomVersionRules, serde::Raw,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -68,7 +65,9 @@ struct Wire<'a> {
     content: &'a RawValue,
     prev_events: Vec<OwnedEventId>,
     auth_events: Vec<OwnedEventId>,
-    redacts: Option<OwnedEventId>,
+    // Raw, because outside redactions anything may stand here, and no other server drops the event for it.
+    #[serde(borrow)]
+    redacts: Option<&'a RawValue>,
     depth: UInt,
     origin_server_ts: UInt,
 }
@@ -91,9 +90,11 @@ impl Pdu {
             None if wire.kind == TimelineEventType::RoomCreate => room_id_of_create(&event_id)?,
             None => return Err(PduError::Malformed("`room_id` is missing".into())),
         };
-        let redacts = match wire.redacts {
-            None if wire.kind == TimelineEventType::RoomRedaction => redacts_in(wire.content),
-            redacts => redacts,
+        // The version that is made here looks into the content, so that goes first where an event has both.
+        let beside = || serde_json::from_str(wire.redacts?.get()).ok();
+        let redacts = match wire.kind {
+            TimelineEventType::RoomRedaction => redacts_in(wire.content).or_else(beside),
+            _ => None,
         };
         Ok(Self {
             event_id,

@@ -44,19 +44,13 @@ impl From<PduError> for Unverified {
 ///
 /// # Errors
 /// When the PDU must be dropped.
-pub fn verify(
-    local: &LocalServer,
-    raw: &RawValue,
-    room: &RoomId,
-    version: &RoomVersionId,
-) -> Result<Pdu, Unverified> {
+pub fn verify(local: &LocalServer, raw: &RawValue, room: &RoomId, version: &RoomVersionId) -> Result<Pdu, Unverified> {
     let rules = rules_of(version).ok_or_else(|| Unverified::Version(version.clone()))?;
     let object = parse(raw, &rules)?;
     let required = required_server_signatures_to_verify_event(&object, &rules.signatures)
         .map_err(|error| Unverified::Malformed(error.to_string()))?;
     let keys = public_keys(local, required.iter().map(|server| -> &ServerName { server }));
-    let verified =
-        verify_event(&keys, &object, &rules).map_err(|error| Unverified::Signature(error.to_string()))?;
+    let verified = verify_event(&keys, &object, &rules).map_err(|error| Unverified::Signature(error.to_string()))?;
     let object = match verified {
         Verified::All => object,
         Verified::Signatures => redacted(object, &rules)?,
@@ -73,7 +67,8 @@ pub fn verify(
 /// # Errors
 /// When the object lacks what every event has.
 pub fn redacted(object: CanonicalJsonObject, rules: &RoomVersionRules) -> Result<CanonicalJsonObject, Unverified> {
-    ruma::canonical_json::redact(object, &rules.redaction, None).map_err(|error| Unverified::Malformed(error.to_string()))
+    ruma::canonical_json::redact(object, &rules.redaction, None)
+        .map_err(|error| Unverified::Malformed(error.to_string()))
 }
 
 fn parse(raw: &RawValue, rules: &RoomVersionRules) -> Result<CanonicalJsonObject, Unverified> {

@@ -4,8 +4,9 @@
 //! with the number of members; what it looks at does not. It reads, per event of the full conflicted set, the places in
 //! the state that decide about that event, and the power levels. So it gets:
 //!
-//! - as states: the conflicted keys of each side, the shared state that is not members, and those shared members who are
-//!   sender, target or authoriser of an event in the full conflicted set;
+//! - as states: the conflicted keys of each side; before room version 12, which starts from an empty state, also the shared
+//!   state that is not members, and those shared members who are sender, target or authoriser of an event in the full
+//!   conflicted set;
 //! - as auth chains: only what is not in all of them, since the algorithm subtracts the rest itself;
 //! - as subgraph: a pass over the graph.
 //!
@@ -184,6 +185,26 @@ fn states(
     full: &Bits,
     events: &Events<'_>,
 ) -> Result<Vec<StateMap<OwnedEventId>>, ResolveError> {
+    let starts_empty = rules.state_res.v2_rules().is_some_and(|v2| v2.begin_iterative_auth_checks_with_empty_state_map);
+    // From room version 12 on the checks start from nothing, and the shared state only comes back in the last step.
+    let shared = if starts_empty { StateMap::new() } else { shared_state(rules, full, events)? };
+    let mut states = vec![shared; sides];
+    for conflict in conflicts {
+        for (state, node) in states.iter_mut().zip(&conflict.nodes) {
+            if let Some(node) = node {
+                state.insert(conflict.key.clone(), events.pdu(*node)?.event_id.clone());
+            }
+        }
+    }
+    Ok(states)
+}
+
+/// The shared state without the members whom no event of the full conflicted set depends on.
+fn shared_state(
+    rules: &RoomVersionRules,
+    full: &Bits,
+    events: &Events<'_>,
+) -> Result<StateMap<OwnedEventId>, ResolveError> {
     let mut members = BTreeSet::new();
     for node in full.iter_ascending() {
         let pdu = events.pdu(node)?;
@@ -200,15 +221,7 @@ fn states(
             shared.insert(key, events.pdu(node)?.event_id.clone());
         }
     }
-    let mut states = vec![shared; sides];
-    for conflict in conflicts {
-        for (state, node) in states.iter_mut().zip(&conflict.nodes) {
-            if let Some(node) = node {
-                state.insert(conflict.key.clone(), events.pdu(*node)?.event_id.clone());
-            }
-        }
-    }
-    Ok(states)
+    Ok(shared)
 }
 
 /// Of the algorithm's answer, what the shared state does not say already.

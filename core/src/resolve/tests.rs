@@ -2,6 +2,7 @@
 //! refusal of the authorisation rules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod corners;
 mod graph;
 mod history;
 mod oracle;

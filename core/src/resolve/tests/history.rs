@@ -17,9 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     event::{Draft, Pdu, rules_of},
-    resolve::{
-        AuthGraph, Node, StateKey, auth_keys, check_against, check_against_auth_events, check_auth_events,
-    },
+    resolve::{AuthGraph, Node, StateKey, auth_keys, check_against, check_against_auth_events, check_auth_events},
     types::Millis,
 };
 
@@ -57,7 +55,7 @@ pub(super) struct History {
     pub(super) events: Vec<Arc<Pdu>>,
     pub(super) nodes: HashMap<OwnedEventId, Node>,
     pub(super) tips: Vec<Tip>,
-    room_id: Option<OwnedRoomId>,
+    pub(super) room_id: Option<OwnedRoomId>,
     people: u16,
 }
 
@@ -89,17 +87,17 @@ impl History {
         if !history.rules.authorization.use_room_create_sender {
             create["creator"] = json!(user(0));
         }
-        history.must(user(0), "m.room.create", "", create);
+        history.must(0, user(0), "m.room.create", "", create);
         history.room_id = Some(history.events[0].room_id.clone());
-        history.must(user(0), "m.room.member", user(0).as_str(), json!({ "membership": "join" }));
+        history.must(0, user(0), "m.room.member", user(0).as_str(), json!({ "membership": "join" }));
         let mut users = json!({ user(1): 100, user(2): 50, user(3): 50 });
         if !derived {
             users[user(0).as_str()] = json!(100);
         }
-        history.must(user(0), "m.room.power_levels", "", json!({ "users": users, "invite": 0 }));
-        history.must(user(0), "m.room.join_rules", "", json!({ "join_rule": "public" }));
+        history.must(0, user(0), "m.room.power_levels", "", json!({ "users": users, "invite": 0 }));
+        history.must(0, user(0), "m.room.join_rules", "", json!({ "join_rule": "public" }));
         for number in (1..6).chain(ACTORS..ACTORS + guests) {
-            history.must(user(number), "m.room.member", user(number).as_str(), json!({ "membership": "join" }));
+            history.must(0, user(number), "m.room.member", user(number).as_str(), json!({ "membership": "join" }));
         }
         history
     }
@@ -114,13 +112,21 @@ impl History {
 
     /// One of the guests or actors, the actors more often.
     fn target(&self, number: u16) -> OwnedUserId {
-        user(if number % 4 == 0 { number / 4 % self.people } else { number / 4 % ACTORS })
+        user(if number.is_multiple_of(4) { number / 4 % self.people } else { number / 4 % ACTORS })
     }
 
-    fn must(&mut self, sender: OwnedUserId, kind: &'static str, state_key: &str, content: Value) {
+    /// Sends what the rules are known to allow.
+    pub(super) fn must(
+        &mut self,
+        tip: usize,
+        sender: OwnedUserId,
+        kind: &'static str,
+        state_key: &str,
+        content: Value,
+    ) {
         let wish = Wish { sender, kind, state_key: state_key.to_owned(), content };
         let time = START + self.events.len() as u64;
-        assert!(self.send(0, 0, wish, time), "{:?} was refused", self.events.len());
+        assert!(self.send(tip, tip, wish, time), "{:?} was refused", self.events.len());
     }
 
     /// Lets one thing happen. Answers the tips that meet, if that is what happens.
@@ -137,7 +143,7 @@ impl History {
             _ => {
                 let wish = self.wish(tip, step);
                 // Now and then somebody cites what only another branch has as current, which the rules allow.
-                let cited = if step.time % 5 == 0 { usize::from(step.time) % tips } else { tip };
+                let cited = if step.time.is_multiple_of(5) { usize::from(step.time) % tips } else { tip };
                 let time = START + 1_000 + u64::from(step.time);
                 self.send(tip, cited, wish, time);
             }
@@ -169,11 +175,7 @@ impl History {
             2 | 3 => member(&admin, &target, json!({ "membership": "leave" })),
             4 | 5 => member(&admin, &target, json!({ "membership": "ban" })),
             6 => member(&sender, &target, json!({ "membership": "invite" })),
-            7 => member(
-                &target,
-                &target,
-                json!({ "membership": "join", "join_authorised_via_users_server": admin }),
-            ),
+            7 => member(&target, &target, json!({ "membership": "join", "join_authorised_via_users_server": admin })),
             8..=10 => other(&admin, "m.room.power_levels", String::new(), self.levels(tip, &target, step)),
             11 => {
                 let rule = [json!("public"), json!("invite"), json!("knock"), json!("restricted")][flavour].clone();
@@ -186,11 +188,22 @@ impl History {
         }
     }
 
-    /// The power levels at a tip with one thing changed.
-    fn levels(&self, tip: usize, target: &UserId, step: Step) -> Value {
+    fn levels_at(&self, tip: usize) -> Value {
         let key = (StateEventType::RoomPowerLevels, String::new());
-        let current = self.tips[tip].state.get(&key).map(|node| self.events[*node as usize].content.get().to_owned());
-        let mut levels: Value = current.map_or_else(|| json!({}), |content| serde_json::from_str(&content).unwrap());
+        let node = self.tips[tip].state.get(&key);
+        node.map_or_else(|| json!({}), |node| serde_json::from_str(self.events[*node as usize].content.get()).unwrap())
+    }
+
+    /// The power levels at a tip with one number changed.
+    pub(super) fn levels_with(&self, tip: usize, field: &str, level: u8) -> Value {
+        let mut levels = self.levels_at(tip);
+        levels[field] = json!(level);
+        levels
+    }
+
+    /// The power levels at a tip with a random thing changed.
+    fn levels(&self, tip: usize, target: &UserId, step: Step) -> Value {
+        let mut levels = self.levels_at(tip);
         let level = [0, 50, 75, 100][usize::from(step.time / 4) % 4];
         match step.time % 8 {
             0 => levels["ban"] = json!(level),

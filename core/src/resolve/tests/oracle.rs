@@ -12,23 +12,14 @@ use crate::resolve::{Bits, Conflict, Node, ResolveError, Room, StateKey, resolve
 
 /// An event's auth events, theirs, and so on; without the event.
 pub(super) fn chain_of(history: &History, id: &OwnedEventId) -> BTreeSet<OwnedEventId> {
-    let mut chain = BTreeSet::new();
-    let mut open = vec![id.clone()];
-    while let Some(id) = open.pop() {
-        for parent in &history.fetch(&id).unwrap().auth_events {
-            if chain.insert(parent.clone()) {
-                open.push(parent.clone());
-            }
-        }
-    }
-    chain
+    chain_of_all(history, [id])
 }
 
+/// The same for several events, walked at once: one by one it would take minutes in a large room.
 pub(super) fn chain_of_all<'a>(
     history: &History,
     ids: impl IntoIterator<Item = &'a OwnedEventId>,
 ) -> BTreeSet<OwnedEventId> {
-    // Walked from all at once: one by one it would take minutes in a large room.
     let mut chain = BTreeSet::new();
     let mut open: Vec<OwnedEventId> = ids.into_iter().cloned().collect();
     while let Some(id) = open.pop() {
@@ -55,10 +46,8 @@ fn set(ids: BTreeSet<OwnedEventId>) -> EventIdSet<OwnedEventId> {
 
 /// Full resolution.
 pub(super) fn full(history: &History, states: &[&State]) -> State {
-    let maps: Vec<StateMap<OwnedEventId>> = states
-        .iter()
-        .map(|state| state.iter().map(|(key, node)| (key.clone(), history.id(*node))).collect())
-        .collect();
+    let maps: Vec<StateMap<OwnedEventId>> =
+        states.iter().map(|state| state.iter().map(|(key, node)| (key.clone(), history.id(*node))).collect()).collect();
     let chains = maps.iter().map(|map| set(chain_of_all(history, map.values()))).collect();
     let resolved = resolve(
         &history.rules.authorization,
