@@ -7,13 +7,18 @@
 //! and the caller fetches it. A rejected event is stored, never a head, and changes no state. A soft-failed event is
 //! stored, hidden and no head, but counts for those who build on it.
 
+pub mod alias;
 mod apply;
+pub mod checked;
+mod content;
+pub mod create;
 mod effects;
 mod error;
 mod fork;
 mod gap;
 mod graph;
 mod import;
+pub mod membership;
 mod policy;
 mod read;
 mod redact;

@@ -120,7 +120,7 @@ fn find(view: &dyn View, alias: &RoomAliasId) -> Result<Option<AliasRecord>, Sto
 /// [`RoomError::InUse`].
 pub(super) fn must_be_free(view: &dyn View, alias: &RoomAliasId) -> Result<(), RoomError> {
     match find(view, alias)? {
-        Some(_) => Err(RoomError::InUse(format!("{alias} is the name of a room already"))),
+        Some(_) => Err(RoomError::InUse(alias.to_string())),
         None => Ok(()),
     }
 }

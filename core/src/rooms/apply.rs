@@ -356,7 +356,8 @@ fn move_heads(
         room.record.advance(tx, room.key, &own)?
     } else {
         header.after = header.before.patched(tx, room.key, &mut room.record, &own)?;
-        // The event's own row is not written yet, so its state is added by hand.
+        // Resolution may read the event itself. Its row is written again once its place is known.
+        Stored::put(tx, esn, header, placed.pdu.json())?;
         let others: Vec<Esn> = heads.iter().copied().filter(|head| *head != esn).collect();
         let mut states = fork::states_after(tx, &others)?;
         if !awaited && !states.contains(&header.after) {

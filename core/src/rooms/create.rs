@@ -29,6 +29,9 @@ use crate::{
 /// Characters of the random part of a room id, in versions whose ids are random: 107 bits.
 const ROOM_ID_CHARS: usize = 18;
 
+/// Rooms that one user can make with the same create event while the clock stands still.
+const SAME_MILLISECOND_MAX: u64 = 1_000;
+
 /// A set of first state events. Client-server API, `createRoom`, `preset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
@@ -156,8 +159,7 @@ fn create_in(
     if let Some(alias) = &new.alias {
         alias::must_be_free(tx, alias)?;
     }
-    let content = create_content(new, rules);
-    let room = start_room(tx, local, now, &new.version, &new.creator, content, fresh.to_owned())?;
+    let room = start(tx, local, now, new, rules, fresh)?;
     if let Some(name) = &new.alias {
         let key = Room::find(tx, &room)?.ok_or_else(|| RoomError::UnknownRoom(room.clone()))?.key;
         alias::put(tx, name, key, &new.creator)?;
@@ -176,6 +178,27 @@ fn create_in(
         send_in(tx, local, now, &event)?;
     }
     Ok(room)
+}
+
+/// The create event. From version 12 on its hash is the room's id, and two rooms that one user makes within a millisecond
+/// would be one: the later one is dated a little later.
+fn start(
+    tx: &mut WriteTx<'_>,
+    local: &LocalServer,
+    now: Millis,
+    new: &NewRoom,
+    rules: &RoomVersionRules,
+    fresh: &RoomId,
+) -> Result<OwnedRoomId, RoomError> {
+    let mut last = RoomError::InUse(fresh.to_string());
+    for later in 0..SAME_MILLISECOND_MAX {
+        let content = create_content(new, rules);
+        match start_room(tx, local, Millis(now.0 + later), &new.version, &new.creator, content, fresh) {
+            Err(error @ RoomError::InUse(_)) => last = error,
+            started => return started,
+        }
+    }
+    Err(last)
 }
 
 /// Everything after the create event, in the specification's order.

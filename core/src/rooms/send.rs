@@ -78,7 +78,11 @@ pub(crate) fn send_in(
         && let Some(user) = UserKey::find(tx, &new.sender)?
         && let Some(esn) = tx.client_txn()?.row((user.0, txn.as_bytes()))?.map(|row| row.value())
     {
-        return Ok(Stored::must(tx, esn)?.pdu.event_id);
+        let sent = Stored::must(tx, esn)?.pdu;
+        // A transaction id counts for one path: in another room, for another type or target, it is another request.
+        if sent.room_id == new.room && sent.kind == new.kind && sent.redacts == new.redacts {
+            return Ok(sent.event_id);
+        }
     }
     let mut room = Room::find(tx, &new.room)?.ok_or_else(|| RoomError::UnknownRoom(new.room.clone()))?;
     let draft = draft(tx, &room, now, new)?;
