@@ -209,15 +209,21 @@ impl AuthGraph {
     pub(super) fn chain_down_to(&self, roots: &Bits, floor: Node) -> Bits {
         let mut open = roots.clone();
         let mut chain = Bits::new();
+        let mut done: &[Node] = &[];
         let mut below = u64::MAX;
         while let Some(node) = open.before(below) {
             // Parents are smaller: when a node's turn comes, all its children have had theirs.
             if node <= floor {
                 break;
             }
-            for parent in self.parents(node) {
-                open.insert(*parent);
-                chain.insert(*parent);
+            let parents = self.parents(node);
+            // Neighbours in a large room mostly joined under the same rules, and so cite the same events.
+            if parents != done {
+                for parent in parents {
+                    open.insert(*parent);
+                    chain.insert(*parent);
+                }
+                done = parents;
             }
             below = u64::from(node);
         }
