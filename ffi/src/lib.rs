@@ -1,1 +1,43 @@
-//! placeholder
+//! The surface of Hearth for Kotlin and Swift.
+//!
+//! uniffi turns what is exported here into a Kotlin and a Swift package. So far that is what an app asks before it starts
+//! anything: which Hearth this is, and which Matrix rooms it can hold. Deliberately absent: the node itself, and any ruma or
+//! libp2p type, because what crosses to an app must not change when a library below changes.
+
+use hearth_core::event::{DEFAULT_ROOM_VERSION, ROOM_VERSIONS};
+
+uniffi::setup_scaffolding!();
+
+/// The version of this library.
+#[uniffi::export]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// The versions of Matrix rooms that work here, oldest first.
+#[uniffi::export]
+pub fn room_versions() -> Vec<String> {
+    ROOM_VERSIONS.iter().map(ToString::to_string).collect()
+}
+
+/// The version of a room that is made when nobody asks for another.
+#[uniffi::export]
+pub fn default_room_version() -> String {
+    DEFAULT_ROOM_VERSION.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_versions_are_spelt_as_matrix_spells_them() {
+        assert_eq!(room_versions(), ["6", "7", "8", "9", "10", "11", "12"]);
+        assert_eq!(default_room_version(), "12");
+    }
+
+    #[test]
+    fn the_version_has_three_numbers() {
+        assert_eq!(version().split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3);
+    }
+}
