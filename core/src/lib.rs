@@ -1,4 +1,6 @@
 //! hearth-core: the Matrix homeserver that lives inside the phone, without its sockets.
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod event;
 pub mod home;
