@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use ruma::{EventId, OwnedEventId, RoomId, events::StateEventType};
+use ruma::{EventId, OwnedEventId, RoomId, events::{StateEventType, TimelineEventType}};
 
 use super::{effects, error::ApplyError, fork, gap, import, policy, read::Room, redact};
 use crate::{
@@ -159,6 +159,10 @@ pub(super) fn missing_auth(view: &dyn View, pdu: &Pdu) -> Result<Vec<OwnedEventI
 
 /// Checks 4 to 7.
 fn judge(view: &dyn View, room: &Room, pdu: &Pdu, before: StateRef) -> Result<Verdict, ApplyError> {
+    if pdu.kind == TimelineEventType::RoomCreate || pdu.prev_events.is_empty() {
+        // The auth rules alone would let a second beginning in, and with it a second owner.
+        return Ok(Verdict::Reject("a room begins once".into()));
+    }
     if let Err(why) = allowed_by_auth_events(view, room, pdu)? {
         return Ok(Verdict::Reject(why));
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    event::{Pdu, verify},
+    event::{Draft, Pdu, verify},
     store::{Store, StoreConfig, Stored, View, WriteTx},
     types::{LocalServer, Millis},
 };
@@ -312,6 +312,30 @@ async fn a_banned_server_is_rejected_by_its_past_and_hidden_by_the_present() {
     let forged = forged.sign(&bob.local, &there.rules).unwrap();
     let applied = alice.receive_pdu(forged, Past::Prevs).await.unwrap();
     assert!(matches!(applied, Applied::Rejected { .. }), "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_room_begins_once() {
+    let (alice, bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    let room = alice.create(RoomVersionId::V10).await;
+    bob.join(&alice, &room).await;
+    let rules = crate::event::rules_of(&RoomVersionId::V10).unwrap();
+    let second = Draft {
+        room_id: Some(room.clone()),
+        sender: alice.user.clone(),
+        kind: TimelineEventType::RoomCreate,
+        state_key: Some(String::new()),
+        content: object(json!({ "creator": alice.user, "room_version": "10" })),
+        redacts: None,
+        prev_events: vec![],
+        auth_events: vec![],
+        depth: 1,
+        origin_server_ts: Millis(1),
+    };
+    let second = second.sign(&alice.local, &rules).unwrap();
+    let applied = bob.receive_pdu(second, Past::Prevs).await.unwrap();
+    assert!(matches!(applied, Applied::Rejected { .. }), "{applied:?}");
+    assert_eq!(bob.heads(&room), 1);
 }
 
 #[tokio::test]

@@ -100,6 +100,7 @@ pub(super) struct Writer {
     unflushed: bool,
     log_watch: watch::Sender<u64>,
     outbox_watch: watch::Sender<u64>,
+    failed: watch::Sender<Option<StoreError>>,
 }
 
 /// The callers' half.
@@ -114,8 +115,9 @@ impl Writer {
         counters: Counters,
         log_watch: watch::Sender<u64>,
         outbox_watch: watch::Sender<u64>,
+        failed: watch::Sender<Option<StoreError>>,
     ) -> Self {
-        Self { db, counters, scratch: Scratch::default(), unflushed: false, log_watch, outbox_watch }
+        Self { db, counters, scratch: Scratch::default(), unflushed: false, log_watch, outbox_watch, failed }
     }
 
     /// Runs a batch to its end and answers every job of it.
@@ -148,6 +150,8 @@ impl Writer {
             Ok(attempt) => attempt,
             Err(error) => {
                 self.scratch = Scratch::default();
+                // redb refuses all work after a failed write, so this is for good.
+                self.failed.send_replace(Some(error.clone()));
                 Attempt::Failed(error)
             }
         }

@@ -96,6 +96,7 @@ struct Inner {
     engine: Engine,
     log: watch::Receiver<u64>,
     outbox: watch::Receiver<u64>,
+    failed: watch::Receiver<Option<StoreError>>,
 }
 
 impl Store {
@@ -108,8 +109,11 @@ impl Store {
         let counters = prepare(&db, server)?;
         let (log_tx, log) = watch::channel(counters.next_n.saturating_sub(1));
         let (outbox_tx, outbox) = watch::channel(counters.next_n.saturating_sub(1));
-        let engine = Engine::start(Writer::new(db.clone(), counters, log_tx, outbox_tx), config.threading)?;
-        Ok(Self { inner: Arc::new(Inner { db: std::sync::Mutex::new(Some(db)), engine, log, outbox }) })
+        let (failed_tx, failed) = watch::channel(None);
+        let writer = Writer::new(db.clone(), counters, log_tx, outbox_tx, failed_tx);
+        let engine = Engine::start(writer, config.threading)?;
+        let db = std::sync::Mutex::new(Some(db));
+        Ok(Self { inner: Arc::new(Inner { db, engine, log, outbox, failed }) })
     }
 
     /// The store as of the last commit.
@@ -167,6 +171,15 @@ impl Store {
         self.inner.outbox.clone()
     }
 
+    /// Waits until the database fails for good, as with a full disk, and says why. Never returns otherwise.
+    pub async fn failed(&self) -> StoreError {
+        let mut failed = self.inner.failed.clone();
+        match failed.wait_for(Option::is_some).await.map(|error| error.clone()) {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Ends the engine, marks the file clean, and lets go of it and of its lock. Later calls answer [`StoreError::Closed`].
     ///
     /// # Errors
@@ -181,7 +194,10 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of the file as a killed process does: no flush, no clean mark. For simulation.
+    /// Lets go of the file as a killed process does: no flush, no clean mark. For simulation, after [`CrashDisk::crash`]:
+    /// redb itself writes what it holds when it is dropped, unless its disk is gone by then.
+    ///
+    /// [`CrashDisk::crash`]: super::CrashDisk::crash
     pub fn kill(&self) {
         self.inner.engine.kill();
         drop(self.take_database());

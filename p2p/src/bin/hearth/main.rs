@@ -1,0 +1,55 @@
+//! `hearth`: a homeserver in a terminal, its status, and a demonstration of three of them.
+//!
+//! Exit codes: 0 for success, 1 when a demonstration shows something that is not so, 2 when something cannot be done, with
+//! one sentence on standard error that says what and why.
+#![forbid(unsafe_code)]
+
+mod demo;
+mod id;
+mod local;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A Matrix homeserver that needs no other: phones and laptops on one network find each other and chat.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a homeserver, with its client API on loopback.
+    Run(run::RunArguments),
+    /// Print the server's name and a contact.
+    Id(id::IdArguments),
+    /// Ask a running homeserver how it is.
+    Status(status::StatusArguments),
+    /// Show three homeservers on this machine: they find each other, chat, lose one, and agree again.
+    Demo(demo::DemoArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            match arguments.command {
+                Command::Run(arguments) => run::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Id(arguments) => id::id(&arguments).map(|()| ExitCode::SUCCESS),
+                Command::Status(arguments) => status::status(&arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Demo(arguments) => demo::demo(&arguments).await,
+            }
+        }),
+        Err(error) => Err(error.into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("hearth: {error:#}");
+        ExitCode::from(2)
+    })
+}
