@@ -68,8 +68,8 @@ def start(story):
     for phone in (story.ana_phone, story.ben_phone):
         phone.start()
         eventually("a contact URI is printed", lambda: any("matrix:" in line for line in phone.lines), 5)
-        exposed = [path.name for path in phone.data.rglob("*") if path.is_file() and path.stat().st_mode & stat.S_IRWXO]
-        equal(exposed, [], f"files of {phone.name} that every user of the machine may read")
+        mode = stat.S_IMODE((phone.data / "key").stat().st_mode)
+        equal(oct(mode), oct(0o600), f"the mode of {phone.name}'s key file")
     story.ana, story.ben = Client(story.ana_phone.base), Client(story.ben_phone.base)
 
 
