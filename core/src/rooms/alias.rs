@@ -129,7 +129,12 @@ pub(super) fn must_be_free(view: &dyn View, alias: &RoomAliasId) -> Result<(), R
 ///
 /// # Errors
 /// When the database fails.
-pub(super) fn put(tx: &mut WriteTx<'_>, alias: &RoomAliasId, room: RoomKey, creator: &UserId) -> Result<(), StoreError> {
+pub(super) fn put(
+    tx: &mut WriteTx<'_>,
+    alias: &RoomAliasId,
+    room: RoomKey,
+    creator: &UserId,
+) -> Result<(), StoreError> {
     let creator = UserKey::intern(tx, creator)?;
     let record = AliasRecord { room, creator }.encode()?;
     tx.write().alias.insert(alias.as_bytes(), record.as_slice())?;

@@ -8,7 +8,7 @@ use ruma::{CanonicalJsonObject, EventId, OwnedEventId, events::StateEventType};
 use super::{NewEvent, Room, RoomError, send_in};
 use crate::{
     home::Home,
-    store::{Stored, StoreError, View},
+    store::{StoreError, Stored, View},
 };
 
 /// Sends a state event, unless the current one of its key is of the same sender and content: then it answers that one.

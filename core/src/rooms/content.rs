@@ -62,11 +62,7 @@ pub(super) fn member(
 ///
 /// # Errors
 /// When the database fails.
-pub(super) fn with_new_face(
-    view: &dyn View,
-    user: &UserId,
-    old: &CanonicalJsonObject,
-) -> Result<CanonicalJsonObject> {
+pub(super) fn with_new_face(view: &dyn View, user: &UserId, old: &CanonicalJsonObject) -> Result<CanonicalJsonObject> {
     let mut base = old.clone();
     base.remove("displayname");
     base.remove("avatar_url");

@@ -334,3 +334,6 @@ fn power_levels(new: &NewRoom, rules: &RoomVersionRules) -> CanonicalJsonObject 
     content.extend(new.power_override.clone());
     content
 }
+
+#[cfg(test)]
+mod tests;

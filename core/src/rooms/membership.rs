@@ -141,7 +141,10 @@ fn act_in(tx: &mut WriteTx<'_>, local: &LocalServer, now: Millis, step: &Step) -
     };
     if !fits {
         let stands = stands.map_or("not in the room", Standing::as_str);
-        return Err(RoomError::Forbidden(format!("{:?} does not fit {}, whose standing is: {stands}", step.action, step.target)));
+        return Err(RoomError::Forbidden(format!(
+            "{:?} does not fit {}, whose standing is: {stands}",
+            step.action, step.target
+        )));
     }
     let content = step.member_content(tx)?;
     send_in(tx, local, now, &member_event(&step.room, &step.sender, &step.target, content))
@@ -208,7 +211,7 @@ fn invited_elsewhere(view: &dyn View, user: &UserId, room: RoomKey) -> Result<bo
 }
 
 /// The conditions of a restricted room, or `None` for a room with another join rule.
-fn restriction(view: &dyn View, room: &Room) -> Result<Option<Vec<AllowRule>>, StoreError> {
+pub(crate) fn restriction(view: &dyn View, room: &Room) -> Result<Option<Vec<AllowRule>>, StoreError> {
     let Some(rules) = room.current_event(view, &StateEventType::RoomJoinRules, "")? else { return Ok(None) };
     Ok(match rules.pdu.content_as::<RoomJoinRulesEventContent>().map(|content| content.join_rule) {
         Ok(JoinRule::Restricted(restricted)) if room.rules.authorization.restricted_join_rule => Some(restricted.allow),
@@ -256,7 +259,7 @@ fn restricted_way(
 }
 
 /// One of our users in the room who may invite: the first to be known here, so that every try names the same one.
-fn voucher(view: &dyn View, local: &ServerName, room: &Room) -> Result<Option<OwnedUserId>, StoreError> {
+pub(crate) fn voucher(view: &dyn View, local: &ServerName, room: &Room) -> Result<Option<OwnedUserId>, StoreError> {
     let levels = room.power_levels(view)?;
     for member in room.members(view)?.into_iter().filter(|member| member.standing == Standing::Join) {
         let user = member.user.id(view)?;
