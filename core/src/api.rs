@@ -13,6 +13,11 @@ pub mod client;
 mod cors;
 mod error;
 mod frame;
+mod room_error;
 pub mod server;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use error::ApiError;

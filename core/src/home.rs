@@ -4,11 +4,11 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ruma::{OwnedServerName, ServerName};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     ports::Ports,
@@ -40,6 +40,8 @@ pub struct Home {
     pub ports: Ports,
     /// Who may make an account.
     pub registration: Registration,
+    /// Held by work that needs much memory for a moment, such as a password hash: one at a time, whoever asks.
+    pub heavy: Arc<Semaphore>,
     near: Mutex<BTreeSet<OwnedServerName>>,
     near_watch: watch::Sender<u64>,
 }
@@ -47,7 +49,8 @@ pub struct Home {
 impl Home {
     /// A home with nobody near.
     pub fn new(local: LocalServer, store: Store, ports: Ports, registration: Registration) -> Self {
-        Self { local, store, ports, registration, near: Mutex::default(), near_watch: watch::channel(0).0 }
+        let heavy = Arc::new(Semaphore::new(1));
+        Self { local, store, ports, registration, heavy, near: Mutex::default(), near_watch: watch::channel(0).0 }
     }
 
     /// Our server name.

@@ -78,6 +78,12 @@ impl ApiError {
         bad_gateway: BAD_GATEWAY, ErrorKind::Unknown;
     }
 
+    /// Any refusal whose code ruma has no variant for.
+    pub fn with_code(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let kind = serde_json::from_value(serde_json::json!({ "errcode": code }));
+        Self::new(status, kind.unwrap_or(ErrorKind::Unknown), message)
+    }
+
     /// 429 `M_LIMIT_EXCEEDED`, with the time after which another try is welcome.
     pub fn limit_exceeded(retry_after: Duration) -> Self {
         let mut data = LimitExceededErrorData::new();

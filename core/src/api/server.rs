@@ -2,6 +2,8 @@
 //!
 //! A new group is one `mod` line and one line in [`router`].
 
+mod keys;
+mod query;
 mod version;
 
 use std::sync::Arc;
@@ -17,7 +19,11 @@ use crate::home::Home;
 /// one.
 pub fn router(home: Arc<Home>) -> Router {
     let mut router = Router::new();
-    for routes in [version::routes] {
+    for routes in [
+        keys::routes,
+        query::routes,
+        version::routes,
+    ] {
         router = routes(router);
     }
     frame::finish(router, home)

@@ -71,6 +71,12 @@ pub const CREATE_STATE_MAX: usize = 200;
 pub const ACCOUNTS_MAX: usize = 10_000;
 /// Devices of one account.
 pub const DEVICES_MAX: usize = 200;
+/// Bytes of a password. Far above what anyone types; hashing reads all of it.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Filters kept for one account. Clients make one at each start and seldom use more than one, so the oldest may go.
+pub const FILTERS_MAX: usize = 100;
+/// Bytes of one filter, as JSON.
+pub const FILTER_BYTES_MAX: usize = 65_536;
 
 /// How long a federation request that a client waits for may take before the client hears of it.
 pub const FEDERATION_REQUEST_WAIT: Duration = Duration::from_secs(20);
