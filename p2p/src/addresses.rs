@@ -46,7 +46,8 @@ impl Candidates {
     /// Puts `addresses` in the place of everything else from this source.
     pub(crate) fn replace(&mut self, addresses: Vec<Multiaddr>, source: Source) -> bool {
         self.0.retain(|(known, from)| *from != source || addresses.contains(known));
-        addresses.into_iter().fold(false, |new, address| self.add(address, source) || new)
+        // All are added, also behind the first new one.
+        addresses.into_iter().filter(|address| self.add(address.clone(), source)).count() > 0
     }
 
     /// Forgets what came from this source.

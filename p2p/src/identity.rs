@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hearth_core::types::key::public_key_of;
+use hearth_core::types::public_key_of;
 use libp2p::{
     PeerId,
     identity::{Keypair, PublicKey, ed25519},
@@ -32,7 +32,9 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// The file is not a key.
-    #[error("{path} is not a Hearth key: it has {bytes} bytes instead of 32; restore it or choose another data directory")]
+    #[error(
+        "{path} is not a Hearth key: it has {bytes} bytes instead of 32; restore it or choose another data directory"
+    )]
     Foreign {
         /// Which file.
         path: PathBuf,
@@ -50,7 +52,8 @@ pub fn load_or_create(path: &Path) -> Result<([u8; 32], bool), IdentityError> {
     match fs::read(path) {
         Ok(bytes) => {
             let found = bytes.len();
-            let secret = bytes.try_into().map_err(|_| IdentityError::Foreign { path: path.to_owned(), bytes: found })?;
+            let secret =
+                bytes.try_into().map_err(|_| IdentityError::Foreign { path: path.to_owned(), bytes: found })?;
             Ok((secret, false))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn core_and_libp2p_spell_one_key_alike() {
         for seed in 0..32 {
-            let local = hearth_core::types::key::LocalServer::new(&[seed; 32]);
+            let local = hearth_core::types::LocalServer::new(&[seed; 32]);
             let peer = keypair([seed; 32]).public().to_peer_id();
             assert_eq!(server_name_of(&peer).unwrap(), local.name);
             assert_eq!(peer_id_of(&local.name).unwrap(), peer);

@@ -84,6 +84,9 @@ pub(crate) const REDIAL_MIN: Duration = Duration::from_millis(250);
 /// The longest pause between two attempts to reach a peer whose address is known.
 pub(crate) const REDIAL_MAX: Duration = Duration::from_secs(60);
 
+/// Addresses that are handed in one by one within this time are dialled together.
+pub(crate) const GATHER: Duration = Duration::from_millis(10);
+
 /// Both ends see each other's announcement at once. The one with the smaller id dials; the other gives it this long, so that
 /// most pairs end with one connection and not two.
 pub(crate) const TIE_BREAK: Duration = Duration::from_millis(200);

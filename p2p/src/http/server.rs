@@ -35,7 +35,11 @@ where
         .await
 }
 
-async fn answer(mut request: Request<Incoming>, peer: PeerServer, router: Router) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    mut request: Request<Incoming>,
+    peer: PeerServer,
+    router: Router,
+) -> Result<Response<Body>, Infallible> {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > INBOUND_CONTENT_LENGTH_MAX) {
         let body = r#"{"errcode":"M_TOO_LARGE","error":"No federation request is this large."}"#;

@@ -15,8 +15,8 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use tokio::time::Instant;
 
 use crate::{
-    addresses::{Candidates, Source, dialable, transport_of},
-    limits::{LEARNED_FAILURES_MAX, PEERS_KNOWN_MAX, REDIAL_MAX, REDIAL_MIN, TIE_BREAK},
+    addresses::{Candidates, Source, dialable, ip_of, transport_of},
+    limits::{GATHER, LEARNED_FAILURES_MAX, PEERS_KNOWN_MAX, REDIAL_MAX, REDIAL_MIN, TIE_BREAK},
 };
 
 /// What must be done now.
@@ -38,7 +38,9 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: ConnectionId,
-    pub(crate) address: Multiaddr,
+    pub(crate) quic: bool,
+    /// Whether the peer is on this machine.
+    here: bool,
     pub(crate) boot: Option<String>,
     pub(crate) rtt: Option<Duration>,
 }
@@ -52,9 +54,16 @@ pub(crate) struct Contact {
     /// The boot id of the last announcement.
     announced: Option<String>,
     dials: Vec<ConnectionId>,
+    /// Addresses where somebody else was found. One of them, if it answers first, spoils the dial of all, so they are left
+    /// out as long as there are others.
+    lies: Vec<Multiaddr>,
     dialled_at: Option<Instant>,
     failures: u32,
     due: Option<Instant>,
+    /// An address was learned which says that the peer may be elsewhere than where we are connected to.
+    news: bool,
+    /// It was learned after the dials under way began.
+    again: bool,
     touched: u64,
 }
 
@@ -63,7 +72,7 @@ impl Contact {
     fn live(&self) -> bool {
         match &self.announced {
             Some(boot) => self.links.iter().any(|link| link.boot.as_ref() == Some(boot)),
-            None => !self.links.is_empty(),
+            None => !self.links.is_empty() && !self.news,
         }
     }
 
@@ -103,7 +112,8 @@ impl Contacts {
         self.peers.values().filter_map(|contact| contact.due).min()
     }
 
-    /// An address was handed in. It is dialled at once when it is new or the peer is not connected.
+    /// An address was handed in. The peer is dialled when it is new or the peer is not connected, a moment later, because
+    /// addresses come one by one and QUIC shall go first.
     pub(crate) fn add(&mut self, peer: PeerId, address: Multiaddr, source: Source, now: Instant) {
         if peer == self.local || !dialable(&address, self.loopback_only) {
             return;
@@ -112,7 +122,9 @@ impl Contacts {
         let new = contact.candidates.add(address, source);
         if new || contact.links.is_empty() {
             contact.failures = 0;
-            self.dial(peer, now);
+            contact.news |= new;
+            contact.again |= new && !contact.dials.is_empty();
+            contact.due = Some(now + GATHER);
         }
     }
 
@@ -134,10 +146,13 @@ impl Contacts {
             return;
         }
         contact.failures = 0;
-        if first || !contact.links.is_empty() {
-            self.dial(peer, now);
-        } else if contact.dials.is_empty() {
+        // A connection that has not said its boot id yet is most likely the one that this announcement asks for.
+        let unsure = contact.links.iter().any(|link| link.boot.is_none());
+        let theirs = contact.links.is_empty() && contact.dials.is_empty() && !first;
+        if unsure || theirs {
             contact.due = Some(now + TIE_BREAK);
+        } else {
+            self.dial(peer, true, now);
         }
     }
 
@@ -158,7 +173,7 @@ impl Contacts {
         if self.peers.get(&peer).is_none_or(|contact| contact.candidates.is_empty() && contact.dials.is_empty()) {
             self.actions.push(Action::GiveUp(peer, "no address of it is known".to_owned()));
         } else {
-            self.dial(peer, now);
+            self.dial(peer, false, now);
         }
     }
 
@@ -169,18 +184,40 @@ impl Contacts {
         }
     }
 
+    /// A dial met somebody else at this address, and is over.
+    pub(crate) fn deceived(&mut self, peer: PeerId, id: ConnectionId, address: Multiaddr, now: Instant) {
+        let Some(contact) = self.peers.get_mut(&peer) else { return };
+        contact.lies.push(address);
+        if contact.candidates.all().iter().any(|address| !contact.lies.contains(address)) {
+            contact.dials.retain(|dial| *dial != id);
+            // The spacing is against announcements, and every lie is met only once.
+            contact.dialled_at = None;
+            self.dial(peer, true, now);
+        } else {
+            contact.lies.clear();
+            self.dial_failed(peer, id, "somebody else is at its address".to_owned(), now);
+        }
+    }
+
     /// A dial failed, at every address.
     pub(crate) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, reason: String, now: Instant) {
         let Some(contact) = self.peers.get_mut(&peer) else { return };
         contact.dials.retain(|dial| *dial != id);
+        contact.failures = contact.failures.saturating_add(1);
+        if contact.failures >= LEARNED_FAILURES_MAX {
+            contact.candidates.forget(Source::Learned);
+            contact.news = false;
+        }
+        // Beside a connection that may be alive after all, a few attempts are enough.
+        let worthwhile = contact.links.is_empty() || contact.failures < LEARNED_FAILURES_MAX;
+        if contact.dials.is_empty() && !contact.live() && worthwhile && !contact.candidates.is_empty() {
+            contact.due = Some(now + pause(contact.failures));
+        }
         if contact.idle() {
-            contact.failures = contact.failures.saturating_add(1);
-            if contact.failures >= LEARNED_FAILURES_MAX {
-                contact.candidates.forget(Source::Learned);
-            }
-            let known = !contact.candidates.is_empty();
-            contact.due = known.then(|| now + pause(contact.failures));
             self.actions.push(Action::GiveUp(peer, reason));
+        }
+        if self.peers.get(&peer).is_some_and(|contact| contact.again && !contact.live()) {
+            self.dial(peer, true, now);
         }
         self.prune(peer);
     }
@@ -195,9 +232,15 @@ impl Contacts {
         if dialled {
             contact.candidates.add(address.clone(), Source::Learned);
         }
-        contact.links.push(Link { id, address, boot: None, rtt: None });
+        let here = ip_of(&address).is_some_and(|ip| ip.is_loopback());
+        let quic = transport_of(&address).is_some_and(|(transport, _)| transport == "quic");
+        contact.links.push(Link { id, quic, here, boot: None, rtt: None });
         contact.failures = 0;
-        contact.due = None;
+        contact.lies.clear();
+        contact.news = false;
+        if contact.live() {
+            contact.due = None;
+        }
         if contact.links.len() == 1 {
             self.actions.push(Action::Seen(peer));
         }
@@ -207,11 +250,9 @@ impl Contacts {
     pub(crate) fn identified(&mut self, peer: PeerId, id: ConnectionId, boot: Option<String>, listen: Vec<Multiaddr>) {
         let Some(contact) = self.peers.get_mut(&peer) else { return };
         let Some(at) = contact.links.iter().position(|link| link.id == id) else { return };
-        let from_here = contact.links.get(at).is_some_and(|link| dialable(&link.address, true));
-        // A peer elsewhere cannot mean our own loopback, and one on it should not lead us away.
-        let meant = |address: &Multiaddr| {
-            transport_of(address).is_some() && dialable(address, self.loopback_only) && dialable(address, true) == from_here
-        };
+        let here = contact.links.get(at).is_some_and(|link| link.here);
+        // A peer elsewhere cannot mean our own loopback.
+        let meant = |address: &Multiaddr| dialable(address, self.loopback_only) && (here || !dialable(address, true));
         for address in listen.into_iter().filter(meant) {
             contact.candidates.add(address, Source::Learned);
         }
@@ -221,6 +262,9 @@ impl Contacts {
         let dead: Vec<_> = contact.links.iter().take(at).filter(|link| link.boot != boot).map(|link| link.id).collect();
         if let Some(link) = contact.links.get_mut(at) {
             link.boot = boot;
+        }
+        if contact.live() {
+            contact.due = None;
         }
         if !dead.is_empty() {
             self.actions.extend(dead.into_iter().map(Action::Close));
@@ -259,33 +303,33 @@ impl Contacts {
             if let Some(contact) = self.peers.get_mut(&peer) {
                 contact.due = None;
                 if !contact.live() {
-                    self.dial(peer, now);
+                    self.dial(peer, true, now);
                 }
             }
         }
     }
 
-    /// Dials, or sees to it that this happens soon when the last dial was just now. A dial under way is enough, unless the
-    /// peer has appeared elsewhere since.
-    fn dial(&mut self, peer: PeerId, now: Instant) {
+    /// Dials, unless that was just done: then it is done again a moment later. A dial under way is enough, unless there is
+    /// `news` of the peer that it does not know; two are always enough.
+    fn dial(&mut self, peer: PeerId, news: bool, now: Instant) {
         let Some(contact) = self.peers.get_mut(&peer) else { return };
-        let addresses = contact.candidates.all();
-        if addresses.is_empty() {
+        let mut addresses = contact.candidates.all();
+        contact.lies.retain(|lie| addresses.contains(lie));
+        addresses.retain(|address| !contact.lies.contains(address));
+        if addresses.is_empty() || (!contact.dials.is_empty() && !news) {
             return;
         }
-        let earliest = contact.dialled_at.map(|at| at + REDIAL_MIN).filter(|earliest| *earliest > now);
-        if !contact.dials.is_empty() || earliest.is_some() {
-            // Looked at again when the dial fails, or at this time if something new was learned meanwhile.
-            contact.due = Some(earliest.unwrap_or(now + REDIAL_MIN));
-            if contact.dials.len() >= 2 {
-                contact.due = None;
-            }
-            if earliest.is_some() || contact.dials.len() >= 2 {
-                return;
-            }
+        if contact.dials.len() >= 2 {
+            contact.again = true;
+            return;
+        }
+        if let Some(earliest) = contact.dialled_at.map(|at| at + REDIAL_MIN).filter(|earliest| *earliest > now) {
+            contact.due = Some(earliest);
+            return;
         }
         contact.dialled_at = Some(now);
         contact.due = None;
+        contact.again = false;
         self.actions.push(Action::Dial(peer, addresses));
     }
 
@@ -320,3 +364,6 @@ fn pause(failures: u32) -> Duration {
     let pause = Duration::from_millis(250).saturating_mul(1 << failures.min(10)).min(REDIAL_MAX);
     pause.mul_f64(rand::random_range(0.75..1.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,8 @@ impl Admission {
         if places.taken >= ADMITTED_MAX {
             return None;
         }
-        let (taken, turns) = places.peers.entry(peer).or_insert_with(|| (0, Arc::new(Semaphore::new(REQUESTS_PER_PEER_MAX))));
+        let (taken, turns) =
+            places.peers.entry(peer).or_insert_with(|| (0, Arc::new(Semaphore::new(REQUESTS_PER_PEER_MAX))));
         if *taken >= ADMITTED_PER_PEER_MAX {
             return None;
         }

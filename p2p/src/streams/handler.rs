@@ -82,13 +82,20 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Open>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Open>,
+    ) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => info.answer(Ok(protocol)),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
+                info.answer(Ok(protocol))
+            }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => info.answer(Err(match error {
                 StreamUpgradeError::Timeout => OpenError::Unreachable("it took no stream in time".to_owned()),
-                StreamUpgradeError::NegotiationFailed => OpenError::Unreachable(format!("it does not speak {PROTOCOL}")),
+                StreamUpgradeError::NegotiationFailed => {
+                    OpenError::Unreachable(format!("it does not speak {PROTOCOL}"))
+                }
                 StreamUpgradeError::Io(_) => OpenError::Lost,
                 StreamUpgradeError::Apply(never) => match never {},
             })),

@@ -1,0 +1,122 @@
+//! The decisions about peers, without a socket.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::addresses::tcp;
+
+const BOB: &str = "12D3KooWCZW2SJoGjfS6CjfroFG6VXDX4f8kaL95U8tvL4ePwRL8";
+
+fn at(port: u16) -> Multiaddr {
+    tcp([192, 168, 1, 7].into(), port)
+}
+
+fn id(n: usize) -> ConnectionId {
+    ConnectionId::new_unchecked(n)
+}
+
+/// Alice's contacts, seen from the smaller id, so that she dials first.
+fn contacts() -> (Contacts, PeerId, Instant) {
+    let bob: PeerId = BOB.parse().unwrap();
+    let alice = std::iter::repeat_with(PeerId::random).find(|peer| *peer < bob).unwrap();
+    (Contacts::new(alice, false), bob, Instant::now())
+}
+
+fn dialled(contacts: &mut Contacts) -> bool {
+    contacts.take_actions().iter().any(|action| matches!(action, Action::Dial(..)))
+}
+
+#[tokio::test]
+async fn a_peer_that_restarts_is_dialled_while_its_old_connection_still_counts() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.announced(bob, Some("one".into()), vec![at(1)], now);
+    assert!(dialled(&mut contacts));
+    contacts.dialling(bob, id(1));
+    contacts.connected(bob, id(1), at(1), true);
+    contacts.identified(bob, id(1), Some("one".into()), vec![]);
+    assert_eq!(contacts.take_actions(), vec![Action::Seen(bob)]);
+    assert_eq!(contacts.next_due(), None, "an idle mesh sets no timer");
+
+    let later = now + Duration::from_secs(1);
+    contacts.announced(bob, Some("two".into()), vec![at(2)], later);
+    assert_eq!(contacts.take_actions(), vec![Action::Dial(bob, vec![at(2)])]);
+    contacts.dialling(bob, id(2));
+    contacts.connected(bob, id(2), at(2), true);
+    contacts.identified(bob, id(2), Some("two".into()), vec![]);
+    assert_eq!(contacts.take_actions(), vec![Action::Close(id(1)), Action::Seen(bob)]);
+    contacts.closed(bob, id(1), later);
+    assert_eq!(contacts.take_actions(), vec![Action::Seen(bob)]);
+    assert_eq!(contacts.next_due(), None);
+}
+
+#[tokio::test]
+async fn forged_announcements_cost_few_dials_and_close_nothing() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.connected(bob, id(1), at(1), true);
+    contacts.identified(bob, id(1), Some("one".into()), vec![]);
+    contacts.take_actions();
+    let mut actions = Vec::new();
+    for n in 0..1000_u16 {
+        contacts.announced(bob, Some(n.to_string()), vec![at(1000 + n)], now + Duration::from_millis(u64::from(n)));
+        contacts.tick(now + Duration::from_millis(u64::from(n)));
+        for action in contacts.take_actions() {
+            if let Action::Dial(..) = action {
+                contacts.dialling(bob, id(100 + usize::from(n)));
+            }
+            actions.push(action);
+        }
+    }
+    assert!(actions.iter().all(|action| matches!(action, Action::Dial(..))), "{actions:?}");
+    assert!(actions.len() <= 5, "{} dials in one second", actions.len());
+}
+
+#[tokio::test]
+async fn a_peer_out_of_reach_is_tried_ever_more_rarely_and_told_so() {
+    let (mut contacts, bob, mut now) = contacts();
+    contacts.add(bob, at(1), Source::Configured, now);
+    let start = now;
+    let mut dials = 0;
+    while let Some(due) = contacts.next_due().filter(|due| *due < start + Duration::from_secs(600)) {
+        now = due;
+        contacts.tick(now);
+        for action in contacts.take_actions() {
+            if let Action::Dial(..) = action {
+                dials += 1;
+                contacts.dialling(bob, id(dials));
+                contacts.dial_failed(bob, id(dials), "nobody is there".into(), now);
+                assert_eq!(contacts.take_actions(), vec![Action::GiveUp(bob, "nobody is there".into())]);
+            }
+        }
+    }
+    assert!((15..30).contains(&dials), "{dials} dials in ten minutes");
+    // A request does not wait for the pause.
+    contacts.wanted(bob, now + Duration::from_secs(1));
+    assert!(dialled(&mut contacts));
+}
+
+#[tokio::test]
+async fn the_book_stays_bounded_and_keeps_whom_it_needs() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.add(bob, at(1), Source::Configured, now);
+    let carol = PeerId::random();
+    contacts.connected(carol, id(1), at(2), false);
+    for _ in 0..10 * PEERS_KNOWN_MAX {
+        contacts.add(PeerId::random(), at(3), Source::Announced, now);
+        contacts.announced(PeerId::random(), None, vec![at(4)], now);
+    }
+    assert_eq!(contacts.iter().count(), PEERS_KNOWN_MAX);
+    assert!(contacts.iter().any(|(peer, _)| *peer == bob));
+    assert!(contacts.iter().any(|(peer, _)| *peer == carol));
+}
+
+#[tokio::test]
+async fn a_peer_that_left_is_forgotten() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.announced(bob, Some("one".into()), vec![at(1)], now);
+    assert!(dialled(&mut contacts));
+    contacts.dialling(bob, id(1));
+    contacts.vanished(bob);
+    contacts.dial_failed(bob, id(1), "gone".into(), now);
+    assert_eq!(contacts.iter().count(), 0);
+    assert_eq!(contacts.next_due(), None);
+}
