@@ -7,5 +7,6 @@ pub mod home;
 pub mod ports;
 pub mod resolve;
 pub mod store;
+pub mod sync;
 pub mod types;
 pub mod users;

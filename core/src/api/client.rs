@@ -5,17 +5,24 @@
 mod account;
 mod alias;
 mod capabilities;
+mod context;
 mod devices;
 mod filter;
+mod joined_rooms;
 mod login;
 mod logout;
+mod members;
 mod membership;
+mod message;
 mod profile;
 mod register;
 mod room;
+mod room_read;
 mod send;
 mod state;
+mod state_read;
 mod steps;
+mod sync;
 mod uiaa;
 mod versions;
 mod well_known;
@@ -36,16 +43,23 @@ pub fn router(home: Arc<Home>) -> Router {
         account::routes,
         alias::routes,
         capabilities::routes,
+        context::routes,
         devices::routes,
         filter::routes,
+        joined_rooms::routes,
         login::routes,
         logout::routes,
+        members::routes,
         membership::routes,
+        message::routes,
         profile::routes,
         register::routes,
         room::routes,
+        room_read::routes,
         send::routes,
         state::routes,
+        state_read::routes,
+        sync::routes,
         versions::routes,
         well_known::routes,
     ] {

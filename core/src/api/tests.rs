@@ -4,4 +4,5 @@ mod accounts;
 mod discovery;
 mod membership;
 mod people;
+mod reading;
 mod rooms;

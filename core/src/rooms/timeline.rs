@@ -12,7 +12,7 @@ use ruma::{OwnedEventId, api::Direction};
 
 use super::{Gap, Room};
 use crate::{
-    store::{Esn, GapRecord, Header, Record, Result, RoomKey, Stored, StoreError, View},
+    store::{Esn, GapRecord, Header, Record, Result, RoomKey, StoreError, Stored, View},
     types::SyncToken,
 };
 
@@ -189,18 +189,12 @@ pub fn page(
     }
 }
 
-fn backward(
-    view: &dyn View,
-    room: RoomKey,
-    span: Span,
-    keep: &mut dyn FnMut(&Stored) -> Result<bool>,
-) -> Result<Page> {
+fn backward(view: &dyn View, room: RoomKey, span: Span, keep: &mut dyn FnMut(&Stored) -> Result<bool>) -> Result<Page> {
     let mut page = Page { events: Vec::new(), end: span.from, gap: None, more: false };
     let rows = view.tl()?.between(Bound::Included((room.0, span.to.0)), Bound::Excluded((room.0, span.from.0)))?;
-    let mut scanned = 0;
     // The first gap at or below where we stand: no event below it may follow.
-    let mut next_gap = gap_at_or_below(view, room, span.from.0)?;
-    for row in rows.rev() {
+    let next_gap = gap_at_or_below(view, room, span.from.0)?;
+    for (scanned, row) in rows.rev().enumerate() {
         let (key, esn) = row?;
         let pos = key.value().1;
         if next_gap.as_ref().is_some_and(|gap| pos < gap.pos) {
@@ -212,7 +206,6 @@ fn backward(
             page.more = true;
             return Ok(page);
         }
-        scanned += 1;
         let stored = Stored::must(view, esn.value())?;
         if keep(&stored)? {
             page.events.push(stored);
@@ -227,12 +220,7 @@ fn backward(
     Ok(page)
 }
 
-fn forward(
-    view: &dyn View,
-    room: RoomKey,
-    span: Span,
-    keep: &mut dyn FnMut(&Stored) -> Result<bool>,
-) -> Result<Page> {
+fn forward(view: &dyn View, room: RoomKey, span: Span, keep: &mut dyn FnMut(&Stored) -> Result<bool>) -> Result<Page> {
     let mut page = Page { events: Vec::new(), end: span.from, gap: None, more: false };
     let rows = view.tl()?.between(Bound::Included((room.0, span.from.0)), Bound::Excluded((room.0, span.to.0)))?;
     for (scanned, row) in rows.enumerate() {
@@ -262,9 +250,8 @@ fn forward(
 
 /// The newest gap at or below a place.
 pub(crate) fn gap_at_or_below(view: &dyn View, room: RoomKey, pos: u64) -> Result<Option<Gap>> {
-    let rows = view.gap()?.between(Bound::Included((room.0, 0)), Bound::Included((room.0, pos)))?;
-    let mut rows = rows.rev();
-    let Some(row) = rows.next() else { return Ok(None) };
+    let mut rows = view.gap()?.between(Bound::Included((room.0, 0)), Bound::Included((room.0, pos)))?;
+    let Some(row) = rows.next_back() else { return Ok(None) };
     let (key, value) = row?;
     let missing = GapRecord::decode(value.value())?.missing.into_iter();
     let missing = missing.filter_map(|id| OwnedEventId::try_from(id).ok()).collect();
@@ -285,9 +272,6 @@ pub fn first_at_or_above(view: &dyn View, room: RoomKey, point: Point) -> Result
 /// # Errors
 /// When the database fails.
 pub fn last_below(view: &dyn View, room: RoomKey, point: Point) -> Result<Option<Header>> {
-    let rows = view.tl()?.between(Bound::Included((room.0, 0)), Bound::Excluded((room.0, point.0)))?;
-    rows.rev().next().map(|row| must_header(view, row?.1.value())).transpose()
+    let mut rows = view.tl()?.between(Bound::Included((room.0, 0)), Bound::Excluded((room.0, point.0)))?;
+    rows.next_back().map(|row| must_header(view, row?.1.value())).transpose()
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,9 @@ use ruma::{
 };
 
 use super::read::{Room, standing};
-use crate::store::{Esn, Header, MembRecord, Result, RoomKey, Ssk, Standing, StateRef, Stored, StoreError, UserKey, View};
+use crate::store::{
+    Esn, Header, MembRecord, Result, RoomKey, Ssk, Standing, StateRef, StoreError, Stored, UserKey, View,
+};
 
 /// Steps back through one user's memberships in search of their last join. Someone with more changes than that since has
 /// been going in circles of kicks and invites; they lose the sight of old history, and nothing else.
@@ -343,6 +345,3 @@ impl<'v> ServerSight<'v> {
 pub fn visible_to_server(view: &dyn View, room: &Room, stored: &Stored, server: &ServerName) -> Result<bool> {
     ServerSight::new(view, room, server)?.sees(stored)
 }
-
-#[cfg(test)]
-mod tests;
