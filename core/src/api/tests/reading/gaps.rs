@@ -106,6 +106,7 @@ async fn a_room_joined_elsewhere_begins_with_a_gap_that_history_fills() {
     let shown = &first["rooms"]["join"][&room];
     assert_eq!(shown["timeline"]["limited"], true);
     assert_eq!(ids(&shown["timeline"]["events"]).len(), 1);
+    assert_eq!(shown["summary"]["m.joined_member_count"], 2);
     let known = super::keys(&shown["state"]["events"]);
     assert!(known.contains(&("m.room.member".into(), alice.id().into())), "{known:?}");
 
