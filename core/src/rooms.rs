@@ -19,6 +19,7 @@ mod fork;
 mod gap;
 mod graph;
 mod import;
+mod judge;
 pub mod membership;
 mod policy;
 mod read;
@@ -28,16 +29,18 @@ pub mod show;
 pub mod timeline;
 pub mod visibility;
 
-pub use apply::{Applied, Incoming, Past, allowed_now, apply, apply_outliers};
+pub use apply::{Applied, Incoming, Past, apply, apply_outliers};
 pub use error::{ApplyError, RoomError};
 pub use event_filter::EventFilter;
 pub use gap::{Gap, gaps};
 pub use import::ImportedRoom;
+pub use judge::allowed_now;
 pub use read::{Member, Room, joined_rooms, server_set, standing, standings};
 pub use send::{ClientTxn, NewEvent, draft, send};
 
 pub(crate) use gap::apply_backfill;
-pub(crate) use import::{import, keep_invite, set_standing};
+pub(crate) use effects::STRIPPED;
+pub(crate) use import::{import, keep_invite, keep_knock, set_standing};
 pub(crate) use send::{send_in, start_room};
 
 #[cfg(test)]

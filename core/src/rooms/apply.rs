@@ -1,19 +1,24 @@
-//! The receive pipeline inside the engine: checks 4 to 7, then everything that an event changes.
+//! The receive pipeline inside the engine: an event is judged, then everything that it changes is written.
 //!
-//! Checks 1 to 3 (format, signatures, content hash) are `event::verify`'s and ran before, outside of the transaction.
-//! Server-server API, "Checks performed on receipt of a PDU".
+//! Nothing is fetched here: what an event builds on and is missing is named, and the caller comes back with it.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use ruma::{
+    OwnedEventId, RoomId,
+    events::{StateEventType, TimelineEventType},
+};
 
-use ruma::{EventId, OwnedEventId, RoomId, events::{StateEventType, TimelineEventType}};
-
-use super::{effects, error::ApplyError, fork, gap, import, policy, read::Room, redact};
+use super::{
+    effects,
+    error::ApplyError,
+    fork, gap, import,
+    judge::{Verdict, judge},
+    read::Room,
+    redact,
+};
 use crate::{
     event::Pdu,
-    resolve,
     store::{
-        AuthRecord, Esn, Flags, Header, LogKind, LogRow, Overrides, Record, Result, Ssk, StateRef, Stored, StoreError,
-        UserKey, View, WriteTx,
+        AuthRecord, Esn, Flags, Header, LogKind, LogRow, Overrides, Record, Result, Ssk, StateRef, Stored, UserKey, View, WriteTx,
     },
     types::LocalServer,
 };
@@ -65,13 +70,6 @@ pub struct Incoming {
     pub relay: bool,
 }
 
-/// The judgement of checks 4 to 7.
-pub(super) enum Verdict {
-    Accept,
-    SoftFail(String),
-    Reject(String),
-}
-
 /// An event whose place is known, ready to be written.
 pub(super) struct Placed<'a> {
     pub(super) pdu: &'a Pdu,
@@ -95,8 +93,10 @@ pub fn apply(tx: &mut WriteTx<'_>, local: &LocalServer, incoming: &Incoming) -> 
     let Some(mut room) = Room::find(tx, &pdu.room_id)? else {
         return Err(ApplyError::NoRoom(pdu.room_id.clone()));
     };
+    // The create event of a room that we came into later is an outlier for good: it has no past that it could come with.
+    let is_create = pdu.kind == TimelineEventType::RoomCreate;
     if let Some(esn) = Stored::find(tx, &pdu.event_id)?
-        && Stored::header(tx, esn)?.is_some_and(|header| !header.flags.outlier)
+        && Stored::header(tx, esn)?.is_some_and(|header| !header.flags.outlier || is_create)
     {
         return Ok(Applied::Known);
     }
@@ -112,7 +112,7 @@ pub fn apply(tx: &mut WriteTx<'_>, local: &LocalServer, incoming: &Incoming) -> 
     }
     let before = match &incoming.past {
         Past::Prevs => fork::state_before(tx, &mut room, &prevs)?,
-        Past::State(state, _) => import::told_state(tx, &mut room, state)?,
+        Past::State(state, _) => import::told_state(tx, local, &mut room, state, pdu)?,
     };
     let verdict = judge(tx, &room, pdu, before)?;
     let send_out = incoming.relay && matches!(verdict, Verdict::Accept);
@@ -155,87 +155,6 @@ pub(super) fn missing_auth(view: &dyn View, pdu: &Pdu) -> Result<Vec<OwnedEventI
         }
     }
     Ok(missing)
-}
-
-/// Checks 4 to 7.
-fn judge(view: &dyn View, room: &Room, pdu: &Pdu, before: StateRef) -> Result<Verdict, ApplyError> {
-    if pdu.kind == TimelineEventType::RoomCreate || pdu.prev_events.is_empty() {
-        // The auth rules alone would let a second beginning in, and with it a second owner.
-        return Ok(Verdict::Reject("a room begins once".into()));
-    }
-    if let Err(why) = allowed_by_auth_events(view, room, pdu)? {
-        return Ok(Verdict::Reject(why));
-    }
-    if let Err(why) = allowed_by_state(view, room, pdu, before)? {
-        return Ok(Verdict::Reject(why));
-    }
-    let current = room.record.current();
-    if before != current
-        && let Err(why) = allowed_by_state(view, room, pdu, current)?
-    {
-        return Ok(Verdict::SoftFail(why));
-    }
-    if let Err(why) = policy::check(view, room, pdu)? {
-        return Ok(Verdict::SoftFail(why));
-    }
-    Ok(Verdict::Accept)
-}
-
-/// Check 4, and the part of check 5 that needs only the event's own auth events.
-pub(super) fn allowed_by_auth_events(view: &dyn View, room: &Room, pdu: &Pdu) -> Result<Result<(), String>> {
-    let failed = RefCell::new(None);
-    let mut ids: Vec<OwnedEventId> = pdu.auth_events.clone();
-    if room.rules.authorization.room_create_event_id_as_room_id {
-        // Version 12 names the create event by the room's id instead of listing it.
-        ids.extend(OwnedEventId::try_from(room.id.as_str().replacen('!', "$", 1)));
-    }
-    let mut events = BTreeMap::new();
-    for id in ids {
-        if let Some(stored) = Stored::by_id(view, &id)? {
-            events.insert(id, Arc::new(stored.pdu));
-        }
-    }
-    let fetch = |id: &EventId| events.get(id).cloned();
-    let verdict = resolve::check_auth_events(&room.rules, pdu, &fetch)
-        .and_then(|()| resolve::check_against_auth_events(&room.rules, pdu, &fetch));
-    finish(verdict, failed)
-}
-
-/// Whether the room's current state allows an event. The reason stands in the inner error.
-///
-/// # Errors
-/// When the database fails.
-pub fn allowed_now(view: &dyn View, room: &Room, pdu: &Pdu) -> Result<Result<(), String>> {
-    allowed_by_state(view, room, pdu, room.record.current())
-}
-
-/// Whether a state allows an event: checks 5 and 6.
-pub(super) fn allowed_by_state(
-    view: &dyn View,
-    room: &Room,
-    pdu: &Pdu,
-    state: StateRef,
-) -> Result<Result<(), String>> {
-    let failed = RefCell::new(None);
-    let fetch = |kind: &StateEventType, key: &str| match room.state_event(view, state, kind, key) {
-        Ok(stored) => stored.map(|stored| Arc::new(stored.pdu)),
-        Err(error) => {
-            failed.borrow_mut().get_or_insert(error);
-            None
-        }
-    };
-    let verdict = resolve::check_against(&room.rules, pdu, &fetch);
-    finish(verdict, failed)
-}
-
-fn finish(
-    verdict: Result<(), resolve::AuthError>,
-    failed: RefCell<Option<StoreError>>,
-) -> Result<Result<(), String>> {
-    match failed.into_inner() {
-        Some(error) => Err(error),
-        None => Ok(verdict.map_err(|error| error.to_string())),
-    }
 }
 
 /// Writes a judged event and all that follows from it.

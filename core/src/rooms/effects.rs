@@ -23,14 +23,27 @@ pub(super) fn state_changed(
     cause_esn: Esn,
     changes: &[Change],
 ) -> Result<()> {
-    let mut servers_changed = false;
-    for (ssk, _, new) in changes {
-        let (kind, key) = ssk.names(tx)?;
+    for (_, _, new) in changes {
         if *new != Some(cause_esn) {
             // A resolution changed what no event on the timeline shows: syncs learn of it by a row of its own.
             let row = LogRow { kind: LogKind::State, room: room.key.0, user: 0, esn: new.unwrap_or(0) };
             room.record.last_n = tx.log(&row)?;
         }
+    }
+    state_told(tx, local, room, cause, changes)
+}
+
+/// As [`state_changed`], without rows of the log: the first state of a room is shown by the event that brings it.
+pub(super) fn state_told(
+    tx: &mut WriteTx<'_>,
+    local: &LocalServer,
+    room: &mut Room,
+    cause: &Header,
+    changes: &[Change],
+) -> Result<()> {
+    let mut servers_changed = false;
+    for (ssk, _, new) in changes {
+        let (kind, key) = ssk.names(tx)?;
         if kind == StateEventType::RoomMember
             && let Ok(user) = OwnedUserId::try_from(key)
         {
@@ -128,10 +141,17 @@ fn local_member_changed(
 ) -> Result<()> {
     let standing = standing.unwrap_or(Standing::Leave);
     let gone = matches!(standing, Standing::Leave | Standing::Ban);
+    let esn = event.map_or(0, |event| event.esn);
+    let n = match cause.n {
+        // A told state repeats what is known of some, which must not look new; what it changes gets a row of its own.
+        0 if super::read::standing(tx, user, room.key)?.is_some_and(|old| old.standing == standing) => return Ok(()),
+        0 => tx.log(&LogRow { kind: LogKind::Standing, room: room.key.0, user: user.0, esn })?,
+        n => n,
+    };
     let record = MembRecord {
         standing,
-        esn: event.map_or(0, |event| event.esn),
-        n: cause.n,
+        esn,
+        n,
         forgotten: false,
         left_at: gone.then_some((cause.after, cause.pos)),
     };

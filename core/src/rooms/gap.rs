@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, ops::Bound};
 use ruma::{EventId, OwnedEventId, RoomId};
 
 use super::{
-    apply::{add_to_graph, allowed_by_auth_events, missing_auth, numbered, save},
+    apply::{add_to_graph, missing_auth, numbered, save},
     error::ApplyError,
+    judge::allowed_by_auth_events,
     read::Room,
     redact,
 };
@@ -169,7 +170,7 @@ fn keep(tx: &mut WriteTx<'_>, room: &mut Room, pdu: &Pdu, edge: StateRef) -> Res
     }
     let rejected = match &stored_before {
         Some(header) => header.flags.rejected,
-        None => allowed_by_auth_events(tx, room, pdu)?.is_err(),
+        None => allowed_by_auth_events(tx, room, pdu, None)?.is_err(),
     };
     let redacted = header.flags.redacted;
     header.flags = Flags { rejected, redacted, history: true, ..Flags::default() };

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{EventId, OwnedRoomId, RoomId, RoomVersionId, UserId};
+use ruma::{EventId, OwnedRoomId, RoomId, RoomVersionId, UserId, events::TimelineEventType};
 use serde_json::value::RawValue;
 
 use super::{
-    apply::{Applied, Placed, Verdict, add_to_graph, allowed_by_auth_events, allowed_by_state, numbered, place, save},
+    apply::{Applied, Placed, add_to_graph, numbered, place, save},
+    effects,
     error::ApplyError,
+    judge::{Verdict, allowed_by_auth_events, allowed_by_state},
     read::Room,
 };
 use crate::{
     event::{Pdu, rules_of},
     store::{
-        Esn, Flags, InviteRecord, LogKind, LogRow, MembRecord, Overrides, Record, Result, RoomKey, RoomRecord, Standing,
+        Esn, Flags, Header, InviteRecord, LogKind, LogRow, MembRecord, Overrides, Record, Result, RoomKey, RoomRecord, Standing,
         StateRef, Stored, StoreError, UserKey, WriteTx,
     },
     types::LocalServer,
@@ -54,7 +56,7 @@ pub(crate) fn import(
         None => new_room(tx, &imported.room, &imported.version)?,
     };
     store_outliers(tx, &mut room, imported.auth_chain.iter().chain(&imported.state))?;
-    let before = told_state(tx, &mut room, &imported.state)?;
+    let before = told_state(tx, local, &mut room, &imported.state, pdu)?;
     let verdict = match allowed_by_state(tx, &room, pdu, before)? {
         Ok(()) => Verdict::Accept,
         Err(why) => Verdict::Reject(why),
@@ -119,7 +121,7 @@ pub(super) fn store_outliers<'a>(
     }
     for pdu in parents_first(&fresh) {
         let (esn, mut header) = numbered(tx, room, pdu)?;
-        let rejected = allowed_by_auth_events(tx, room, pdu)?.is_err();
+        let rejected = allowed_by_auth_events(tx, room, pdu, None)?.is_err();
         header.flags = Flags { rejected, outlier: true, ..Flags::default() };
         if !rejected {
             add_to_graph(tx, room, pdu, esn, &mut header)?;
@@ -145,6 +147,8 @@ fn parents_first<'a>(pdus: &BTreeMap<&EventId, &'a Pdu>) -> Vec<&'a Pdu> {
             children.entry(parent).or_default().push(pdu);
         }
     }
+    // From room version 12 on nothing names the create event, and yet everything is authorised by it: it goes first.
+    ready.sort_by_key(|pdu| pdu.kind == TimelineEventType::RoomCreate);
     let mut order = Vec::new();
     while let Some(pdu) = ready.pop() {
         order.push(pdu);
@@ -160,8 +164,14 @@ fn parents_first<'a>(pdus: &BTreeMap<&EventId, &'a Pdu>) -> Vec<&'a Pdu> {
     order
 }
 
-/// A state that a peer told: the stored, not rejected events of it, as a state of this room.
-pub(super) fn told_state(tx: &mut WriteTx<'_>, room: &mut Room, state: &[Pdu]) -> Result<StateRef, ApplyError> {
+/// A state that a peer told before an event: the stored, not rejected events of it, as a state of this room.
+pub(super) fn told_state(
+    tx: &mut WriteTx<'_>,
+    local: &LocalServer,
+    room: &mut Room,
+    state: &[Pdu],
+    event: &Pdu,
+) -> Result<StateRef, ApplyError> {
     let current = room.record.current();
     let mut changes: Overrides = current.all(tx, room.key)?.into_keys().map(|ssk| (ssk, None)).collect();
     for pdu in state {
@@ -174,7 +184,11 @@ pub(super) fn told_state(tx: &mut WriteTx<'_>, room: &mut Room, state: &[Pdu]) -
     }
     if room.record.heads.is_empty() {
         // A room that starts here: what was told is the mainline itself.
-        room.record.advance(tx, room.key, &changes)?;
+        let key = room.key;
+        let changed = room.record.advance(tx, key, &changes)?;
+        let sender = UserKey::intern(tx, &event.sender)?;
+        let cause = Header::new(event, key, sender, None)?;
+        effects::state_told(tx, local, room, &cause, &changed)?;
         return Ok(room.record.current());
     }
     let key = room.key;
@@ -193,6 +207,33 @@ pub(crate) fn keep_invite(
     user: &UserId,
     stripped: &[Box<RawValue>],
 ) -> Result<(), StoreError> {
+    keep_outside(tx, room, version, event, user, stripped, Standing::Invite)
+}
+
+/// Keeps a knock that another server took: the event, and what the room shows of itself.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn keep_knock(
+    tx: &mut WriteTx<'_>,
+    room: &RoomId,
+    version: &RoomVersionId,
+    event: &Pdu,
+    user: &UserId,
+    stripped: &[Box<RawValue>],
+) -> Result<(), StoreError> {
+    keep_outside(tx, room, version, event, user, stripped, Standing::Knock)
+}
+
+fn keep_outside(
+    tx: &mut WriteTx<'_>,
+    room: &RoomId,
+    version: &RoomVersionId,
+    event: &Pdu,
+    user: &UserId,
+    stripped: &[Box<RawValue>],
+    standing: Standing,
+) -> Result<(), StoreError> {
     let (room, user_key) = (RoomKey::intern(tx, room)?, UserKey::intern(tx, user)?);
     let record = InviteRecord {
         event: event.json().get().to_owned(),
@@ -202,7 +243,7 @@ pub(crate) fn keep_invite(
     };
     let bytes = record.encode()?;
     tx.write().inv.insert((user_key.0, room.0), bytes.as_slice())?;
-    put_standing(tx, room, user_key, Standing::Invite, 0, None)
+    put_standing(tx, room, user_key, standing, 0, None)
 }
 
 /// Changes how a local user stands to a room without an event of a room that we are in.

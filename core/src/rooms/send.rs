@@ -11,9 +11,11 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    apply::{Applied, Placed, Verdict, allowed_by_state, place},
+    apply::{Applied, Placed, place},
     error::{ApplyError, RoomError},
-    fork, import, policy,
+    fork, import,
+    judge::{Verdict, allowed_by_state},
+    policy,
     read::Room,
 };
 use crate::{

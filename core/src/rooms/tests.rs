@@ -330,7 +330,7 @@ async fn a_room_begins_once() {
         prev_events: vec![],
         auth_events: vec![],
         depth: 1,
-        origin_server_ts: Millis(1),
+        origin_server_ts: Millis(77),
     };
     let second = second.sign(&alice.local, &rules).unwrap();
     let applied = bob.receive_pdu(second, Past::Prevs).await.unwrap();

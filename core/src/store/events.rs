@@ -1,5 +1,7 @@
 //! Events as rows: a header of what we decided about the event, then its JSON.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ruma::{EventId, OwnedEventId};
 use serde::{Deserialize, Serialize};
@@ -145,6 +147,21 @@ impl Stored {
         Self::load(view, esn)?.ok_or_else(|| StoreError::Corrupt(format!("event {esn} is missing")))
     }
 
+    /// An event that an index names, out of the engine's memory if there is one.
+    ///
+    /// # Errors
+    /// As [`Stored::must`].
+    pub fn shared(view: &dyn View, esn: Esn) -> Result<Arc<Pdu>> {
+        if let Some(pdu) = view.recent().and_then(|recent| recent.find(esn)) {
+            return Ok(pdu);
+        }
+        let pdu = Arc::new(Self::must(view, esn)?.pdu);
+        if let Some(recent) = view.recent() {
+            recent.keep(esn, &pdu);
+        }
+        Ok(pdu)
+    }
+
     /// An event by its id.
     ///
     /// # Errors
@@ -172,6 +189,7 @@ impl Stored {
     /// # Errors
     /// When the database fails.
     pub(crate) fn put(tx: &mut WriteTx<'_>, esn: Esn, header: &Header, json: &RawValue) -> Result<()> {
+        tx.recent.forget(esn);
         let mut bytes = postcard::to_stdvec(header)?;
         bytes.extend_from_slice(json.get().as_bytes());
         tx.write().ev.insert(esn, bytes.as_slice())?;

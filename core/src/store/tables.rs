@@ -54,6 +54,11 @@ macro_rules! tables {
             /// # Errors
             /// When the database fails.
             fn $name(&self) -> Result<&dyn Rows<$key, $value>>;)*
+
+            /// The engine's memory of events; only a write transaction has one.
+            fn recent(&self) -> Option<&super::Recent> {
+                None
+            }
         }
 
         impl View for ReadTables {
@@ -76,6 +81,10 @@ macro_rules! tables {
             $(fn $name(&self) -> Result<&dyn Rows<$key, $value>> {
                 Ok(&self.read().$name)
             })*
+
+            fn recent(&self) -> Option<&super::Recent> {
+                Some(&self.recent)
+            }
         }
     };
 }

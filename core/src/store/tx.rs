@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
 };
 
-use super::{Esn, Record, Result, tables::WriteTables};
+use super::{Esn, Recent, Record, Result, tables::WriteTables};
 
 /// Where the next number of each kind comes from. Recovered from the tables' last keys at open, so no row is written for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +25,10 @@ pub(super) struct Touched {
 /// Values that the engine keeps between jobs because they are dear to rebuild (a room's auth graph). They are dropped when
 /// a batch is abandoned, since they may have seen writes that never were.
 #[derive(Default)]
-pub(super) struct Scratch(BTreeMap<TypeId, Box<dyn Any + Send>>);
+pub(super) struct Scratch {
+    kept: BTreeMap<TypeId, Box<dyn Any + Send>>,
+    recent: Recent,
+}
 
 /// A write transaction.
 ///
@@ -36,15 +39,17 @@ pub struct WriteTx<'t> {
     pub(super) touched: Touched,
     pub(super) dirty: bool,
     pub(super) scratch: Scratch,
+    pub(super) recent: Recent,
 }
 
 impl<'t> WriteTx<'t> {
-    pub(super) fn new(tables: WriteTables<'t>, counters: Counters, scratch: Scratch) -> Self {
-        Self { tables, counters, touched: Touched::default(), dirty: false, scratch }
+    pub(super) fn new(tables: WriteTables<'t>, counters: Counters, mut scratch: Scratch) -> Self {
+        let recent = std::mem::take(&mut scratch.recent);
+        Self { tables, counters, touched: Touched::default(), dirty: false, scratch, recent }
     }
 
     pub(super) fn into_parts(self) -> (Counters, Touched, Scratch) {
-        (self.counters, self.touched, self.scratch)
+        (self.counters, self.touched, Scratch { recent: self.recent, ..self.scratch })
     }
 
     pub(super) fn read(&self) -> &WriteTables<'t> {
@@ -89,7 +94,7 @@ impl<'t> WriteTx<'t> {
 
     /// A value kept between jobs, made by `Default` when it is not there.
     pub fn kept<T: Default + Send + 'static>(&mut self) -> &mut T {
-        let slot = self.scratch.0.entry(TypeId::of::<T>()).or_insert_with(|| Box::<T>::default());
+        let slot = self.scratch.kept.entry(TypeId::of::<T>()).or_insert_with(|| Box::<T>::default());
         // The slot is keyed by its own type, so the cast holds.
         slot.downcast_mut::<T>().unwrap_or_else(|| unreachable!("a slot holds its own type"))
     }
