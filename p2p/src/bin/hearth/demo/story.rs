@@ -59,7 +59,7 @@ async fn meet(data: &Path, report: &mut Report) -> Result<Cast> {
 
 async fn gather(cast: &mut Cast, report: &mut Report) -> Result<String> {
     let Cast { ana, ben, chi } = cast;
-    let body = json!({ "preset": "private_chat", "name": "Shelter", "invite": [ben.user, chi.user] });
+    let body = json!({ "preset": "trusted_private_chat", "name": "Shelter", "invite": [ben.user, chi.user] });
     let answer = ana.ask(Method::POST, "/_matrix/client/v3/createRoom", Some(&body)).await?;
     let room = text(&answer, "/room_id")?;
     report.step("ana makes a room and invites ben and chi");
@@ -72,11 +72,11 @@ async fn gather(cast: &mut Cast, report: &mut Report) -> Result<String> {
 }
 
 async fn chat(cast: &mut Cast, room: &str, report: &mut Report) -> Result<Vec<String>> {
-    let said = vec![
-        cast.ana.say(room, "Is everybody all right?").await?,
-        cast.ben.say(room, "All fine at the school.").await?,
-        cast.chi.say(room, "Two of us are at the bridge.").await?,
-    ];
+    let mut said = vec![cast.ana.say(room, "Is everybody all right?").await?];
+    cast.all_have(room, &said).await?;
+    said.push(cast.ben.say(room, "All fine at the school.").await?);
+    cast.all_have(room, &said).await?;
+    said.push(cast.chi.say(room, "Two of us are at the bridge.").await?);
     cast.all_have(room, &said).await?;
     report.step("they chat, and each sees what all said");
     Ok(said)
@@ -87,6 +87,7 @@ async fn lose_ben(cast: &mut Cast, room: &str, said: &mut Vec<String>, report: &
     report.step("ben's phone dies without warning (SIGKILL)");
     let Cast { ana, ben, chi } = cast;
     said.push(ana.say(room, "The water truck comes at noon.").await?);
+    chi.has(room, said).await?;
     said.push(chi.say(room, "We bring the canisters.").await?);
     ana.has(room, said).await?;
     chi.has(room, said).await?;
