@@ -137,16 +137,20 @@ pub struct Access {
 }
 
 impl Access {
-    /// What a user may read now: all of it while joined, or while the world may; what was there when they left, after that.
-    /// `None`: nothing.
+    /// What a user may read now: all of it while joined, or while the world may; what was there when they left, after that,
+    /// until they forget the room. `None`: nothing.
     ///
     /// # Errors
     /// When the database fails.
     pub fn of(view: &dyn View, room: &Room, user: &UserId) -> Result<Option<Self>> {
         let now = Self { state: room.record.current(), end: u64::MAX, joined: false };
-        match Presence::of(view, room.key, UserKey::find(view, user)?)? {
+        let user = UserKey::find(view, user)?;
+        let standing = user.map(|user| standing(view, user, room.key)).transpose()?.flatten();
+        let forgotten = standing.is_some_and(|standing| standing.forgotten);
+        match Presence::of(view, room.key, user)? {
             Presence::Here => Ok(Some(Self { joined: true, ..now })),
             _ if Visibility::at(view, room.key, now.state)? == Visibility::WorldReadable => Ok(Some(now)),
+            Presence::Gone(_) if forgotten => Ok(None),
             Presence::Gone(Departure { state, pos }) => Ok(Some(Self { state, end: pos + 1, joined: false })),
             Presence::Never => Ok(None),
         }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State};
+use http::StatusCode;
 use ruma::{EventId, RoomId, UserId, api::client::room::get_room_event::v3 as get_room_event, serde::Raw};
 
 use crate::{
@@ -31,7 +32,12 @@ async fn event(
     State(home): State<Arc<Home>>,
     call: Authed<get_room_event::Request>,
 ) -> Result<get_room_event::Response, ApiError> {
-    let opened = Opened::open(&home, &call.request.room_id, &call.user)?;
+    let opened = Opened::open(&home, &call.request.room_id, &call.user);
+    // The spec has one answer for "not there" and "not for you".
+    let opened = opened.map_err(|error| match error.status {
+        StatusCode::FORBIDDEN => ApiError::not_found(format!("there is no event {} that you may see", call.request.event_id)),
+        _ => error,
+    })?;
     let mut sight = opened.sight(&call.user)?;
     let stored = opened.event(&mut sight, &call.request.event_id)?;
     let event = reader(&home, &call).show(&opened.view, &mut sight, &stored)?;

@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 /// A Matrix homeserver that needs no other: phones and laptops on one network find each other and chat.
 #[derive(Debug, Parser)]
-#[command(name = "hearth", version, about)]
+#[command(name = "hearth", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -35,7 +35,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(async {
@@ -52,4 +55,22 @@ fn main() -> ExitCode {
         eprintln!("hearth: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// Help goes to standard output as it is; a wrong flag is one sentence like every other refusal.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        print!("{error}");
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprint!("{text}");
+        return ExitCode::from(2);
+    }
+    // Clap writes a paragraph: the first holds the reason, the rest are hints and the usage.
+    let reason: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let reason = reason.join(" ");
+    eprintln!("hearth: {}; see `hearth --help`", reason.trim_start_matches("error: ").trim_end_matches(':'));
+    ExitCode::from(2)
 }
