@@ -2,14 +2,20 @@
 //!
 //! It holds no feature and knows none, so that nothing can call sideways through it.
 
+mod bell;
+mod entering;
+mod neighbours;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ruma::{OwnedServerName, ServerName};
-use tokio::sync::{Semaphore, watch};
+use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
+use tokio::sync::Semaphore;
 
+pub use self::entering::Entering;
+use self::{bell::Bell, entering::Doorstep, neighbours::Neighbours};
 use crate::{
     ports::Ports,
     store::Store,
@@ -42,15 +48,25 @@ pub struct Home {
     pub registration: Registration,
     /// Held by work that needs much memory for a moment, such as a password hash: one at a time, whoever asks.
     pub heavy: Arc<Semaphore>,
-    near: Mutex<BTreeSet<OwnedServerName>>,
-    near_watch: watch::Sender<u64>,
+    doorstep: Doorstep,
+    near: Mutex<Neighbours>,
+    contacts: Bell,
 }
 
 impl Home {
     /// A home with nobody near.
     pub fn new(local: LocalServer, store: Store, ports: Ports, registration: Registration) -> Self {
         let heavy = Arc::new(Semaphore::new(1));
-        Self { local, store, ports, registration, heavy, near: Mutex::default(), near_watch: watch::channel(0).0 }
+        Self {
+            local,
+            store,
+            ports,
+            registration,
+            heavy,
+            doorstep: Doorstep::default(),
+            near: Mutex::default(),
+            contacts: Bell::default(),
+        }
     }
 
     /// Our server name.
@@ -68,21 +84,21 @@ impl Home {
         self.ports.clock.now()
     }
 
-    /// A connection to a server came up. Each call wakes those who wait on [`Home::near_watch`], also for a server that was
+    /// A connection to a server came up. Each call wakes those who wait on [`Home::contact_after`], also for a server that was
     /// near already: it may have restarted.
     pub fn peer_seen(&self, server: &ServerName) {
-        self.lock_near().insert(server.to_owned());
-        self.near_watch.send_modify(|count| *count += 1);
+        self.lock_near().seen(server);
+        self.contacts.ring();
     }
 
     /// The last connection to a server went down.
     pub fn peer_gone(&self, server: &ServerName) {
-        self.lock_near().remove(server);
+        self.lock_near().gone(server);
     }
 
     /// The servers within reach, sorted.
     pub fn near(&self) -> Vec<OwnedServerName> {
-        self.lock_near().iter().cloned().collect()
+        self.lock_near().names()
     }
 
     /// Whether a server is within reach.
@@ -90,12 +106,42 @@ impl Home {
         self.lock_near().contains(server)
     }
 
-    /// Moves whenever a server comes within reach.
-    pub fn near_watch(&self) -> watch::Receiver<u64> {
-        self.near_watch.subscribe()
+    /// Marks a room as one that we are about to enter, until the answer is dropped.
+    pub fn enter(&self, room: &RoomId) -> Entering {
+        self.doorstep.enter(room)
     }
 
-    fn lock_near(&self) -> MutexGuard<'_, BTreeSet<OwnedServerName>> {
+    /// Whether we are about to enter a room.
+    pub fn is_entering(&self, room: &RoomId) -> bool {
+        self.doorstep.holds(room)
+    }
+
+    /// The number of the contact with a server: another one each time that it is seen, 0 while it is out of reach.
+    pub fn contact(&self, server: &ServerName) -> u64 {
+        self.lock_near().contact(server)
+    }
+
+    /// A server near told or acknowledged that it has these events. Forgotten when it goes.
+    pub fn note_has(&self, server: &ServerName, room: &RoomId, events: &[OwnedEventId]) {
+        self.lock_near().has(server, room, events);
+    }
+
+    /// Which of some events a server is not known to have.
+    pub fn may_lack(&self, server: &ServerName, room: &RoomId, events: &[OwnedEventId]) -> BTreeSet<OwnedEventId> {
+        self.lock_near().lacks(server, room, events)
+    }
+
+    /// How often a server came within reach.
+    pub fn contacts(&self) -> u64 {
+        self.contacts.count()
+    }
+
+    /// Waits until a server came within reach more often than `seen` times in all.
+    pub async fn contact_after(&self, seen: u64) {
+        self.contacts.after(seen).await;
+    }
+
+    fn lock_near(&self) -> MutexGuard<'_, Neighbours> {
         self.near.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use ruma::{
     CanonicalJsonObject, OwnedServerName, ServerName, SigningKeyId,
     serde::Base64,
-    signatures::{KeyPair, PublicKeyMap, Signature},
+    signatures::{Ed25519KeyPair, KeyPair, PublicKeyMap, Signature},
 };
 
 /// The version part of our signing key's id: `ed25519:1`. A key name has one key for ever, so the version never moves.
@@ -19,6 +19,10 @@ pub const SIGNING_KEY_VERSION: &str = "1";
 
 /// CIDv1, codec libp2p-key (0x72), multihash identity (0x00) of 36 bytes, protobuf {1: Ed25519, 2: 32 bytes}.
 const CID_PREFIX: [u8; 8] = [0x01, 0x72, 0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+
+/// What stands before the 32 secret bytes in an ed25519 key's PKCS#8 document. RFC 8410, section 7.
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// Why a server name yields no key.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,13 @@ impl KeyPair for LocalServer {
 }
 
 impl LocalServer {
+    /// The key in the only shape that ruma signs federation requests with.
+    pub fn request_key(&self) -> Ed25519KeyPair {
+        let document = [PKCS8_PREFIX.as_slice(), self.key.as_bytes()].concat();
+        Ed25519KeyPair::from_der(&document, SIGNING_KEY_VERSION.to_owned())
+            .unwrap_or_else(|_| unreachable!("32 bytes behind the prefix are a document"))
+    }
+
     /// Signs a JSON object in our name, as appendices, "Signing JSON", say.
     ///
     /// # Errors

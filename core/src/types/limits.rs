@@ -85,3 +85,11 @@ pub const FEDERATION_REQUEST_WAIT: Duration = Duration::from_secs(20);
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// The first pause after a failed try.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// Servers that the outbox sends to at once. Each holds one transaction in memory.
+pub const OUTBOX_SENDERS_MAX: usize = 32;
+/// How long a transaction that was answered is remembered: longer than a sender that tries again would wait.
+pub const TRANSACTION_MEMORY: Duration = Duration::from_secs(3_600);
+/// Neighbours that are told of heads at once.
+pub const HEADS_TOLD_AT_ONCE_MAX: usize = 16;
+/// Events of a room that an invite or a knock's answer shows: ten kinds are usual.
+pub const STRIPPED_EVENTS_MAX: usize = 50;
