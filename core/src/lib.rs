@@ -3,9 +3,13 @@
 
 pub mod api;
 pub mod event;
+pub mod federation;
 pub mod home;
+pub mod outbox;
 pub mod ports;
 pub mod resolve;
+pub mod rooms;
+pub mod server;
 pub mod store;
 pub mod sync;
 pub mod types;

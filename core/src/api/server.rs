@@ -2,8 +2,18 @@
 //!
 //! A new group is one `mod` line and one line in [`router`].
 
+mod backfill;
+mod directory;
+mod door;
+mod event;
+mod handshake;
+mod invite;
+mod join;
 mod keys;
+mod knock;
+mod leave;
 mod query;
+mod send;
 mod version;
 
 use std::sync::Arc;
@@ -20,8 +30,16 @@ use crate::home::Home;
 pub fn router(home: Arc<Home>) -> Router {
     let mut router = Router::new();
     for routes in [
+        backfill::routes,
+        directory::routes,
+        event::routes,
+        invite::routes,
+        join::routes,
         keys::routes,
+        knock::routes,
+        leave::routes,
         query::routes,
+        send::routes,
         version::routes,
     ] {
         router = routes(router);
