@@ -1,0 +1,357 @@
+//! The network of a world: latency, loss, cut links, and who is seen by whom.
+//!
+//! A request that reaches its server runs there to its end, whether or not the asker still waits: the answer may be lost, the
+//! work is not. Requests overtake one another, since each has a latency of its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use hearth_core::{
+    ports::{BoxFuture, PeerServer, Transport, TransportError},
+    server::Homeserver,
+};
+use http::{Request, Response};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use ruma::{OwnedServerName, ServerName};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+
+use super::trace::{Trace, digest};
+
+/// After so long without an answer a host gives a request up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How well packets travel.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// One way, in ms: from, to.
+    pub latency_ms: (u64, u64),
+    /// How many of a hundred requests never arrive.
+    pub requests_lost: u32,
+    /// How many of a hundred answers never arrive.
+    pub answers_lost: u32,
+}
+
+impl Weather {
+    /// As in one room.
+    pub const CALM: Self = Self { latency_ms: (1, 20), requests_lost: 0, answers_lost: 0 };
+}
+
+/// The network.
+pub struct Net {
+    state: Mutex<State>,
+}
+
+struct State {
+    random: ChaCha8Rng,
+    weather: Weather,
+    names: BTreeMap<OwnedServerName, usize>,
+    nodes: Vec<Option<Node>>,
+    /// Pairs that do not reach each other, the smaller number first.
+    cut: BTreeSet<(usize, usize)>,
+    /// Who has a connection to whom, and the number of the last change of that.
+    links: BTreeMap<(usize, usize), (bool, u64)>,
+    requests: u64,
+    last_request: Instant,
+    trace: Trace,
+}
+
+/// Something that answers federation requests.
+struct Node {
+    /// Who is told of peers. `None` for a peer that is no homeserver of ours.
+    server: Option<Homeserver>,
+    router: Router,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What chance has in store for one request.
+struct Trip {
+    to: usize,
+    linked: bool,
+    there: Duration,
+    back: Duration,
+    request_lost: bool,
+    answer_lost: bool,
+}
+
+impl Net {
+    /// A net without servers.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            random: ChaCha8Rng::seed_from_u64(seed ^ 0x6e65_7400),
+            weather: Weather::CALM,
+            names: BTreeMap::new(),
+            nodes: Vec::new(),
+            cut: BTreeSet::new(),
+            links: BTreeMap::new(),
+            requests: 0,
+            last_request: Instant::now(),
+            trace: Trace::new(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// A number for a server.
+    pub fn number(&self, name: &ServerName) -> usize {
+        let mut state = self.lock();
+        let number = state.nodes.len();
+        state.names.insert(name.to_owned(), number);
+        state.nodes.push(None);
+        number
+    }
+
+    /// The transport of a server.
+    pub fn transport(self: &Arc<Self>, from: usize) -> Arc<dyn Transport> {
+        Arc::new(Port { net: self.clone(), from })
+    }
+
+    /// A server came up.
+    pub fn up(self: &Arc<Self>, number: usize, server: &Homeserver) {
+        let node = Node { server: Some(server.clone()), router: server.federation_router(), tasks: Vec::new() };
+        self.put_up(number, node);
+    }
+
+    /// Something else answers in a server's place from now on.
+    pub fn up_impostor(self: &Arc<Self>, number: usize, router: Router) {
+        self.put_up(number, Node { server: None, router, tasks: Vec::new() });
+    }
+
+    fn put_up(self: &Arc<Self>, number: usize, node: Node) {
+        self.lock().nodes[number] = Some(node);
+        self.note(format_args!("{number} is up"));
+        self.relink();
+    }
+
+    /// A server is gone, and what it was doing for others with it.
+    pub fn down(self: &Arc<Self>, number: usize) {
+        let node = self.lock().nodes[number].take();
+        for task in node.into_iter().flat_map(|node| node.tasks) {
+            task.abort();
+        }
+        self.note(format_args!("{number} is down"));
+        self.relink();
+    }
+
+    /// Servers of different groups do not reach each other any more; all others do.
+    pub fn partition(self: &Arc<Self>, groups: &[Vec<usize>]) {
+        let group = |number: usize| groups.iter().position(|group| group.contains(&number));
+        let count = self.lock().nodes.len();
+        let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+        self.lock().cut = pairs.filter(|(a, b)| group(*a) != group(*b)).collect();
+        self.note(format_args!("partition {groups:?}"));
+        self.relink();
+    }
+
+    /// Two servers do not reach each other any more.
+    pub fn cut(self: &Arc<Self>, a: usize, b: usize) {
+        self.lock().cut.insert((a.min(b), a.max(b)));
+        self.note(format_args!("{a} | {b}"));
+        self.relink();
+    }
+
+    /// Two servers reach each other again.
+    pub fn mend(self: &Arc<Self>, a: usize, b: usize) {
+        self.lock().cut.remove(&(a.min(b), a.max(b)));
+        self.note(format_args!("{a} - {b}"));
+        self.relink();
+    }
+
+    /// All servers reach one another.
+    pub fn heal(self: &Arc<Self>) {
+        self.lock().cut.clear();
+        self.note(format_args!("healed"));
+        self.relink();
+    }
+
+    /// Nothing is lost any more.
+    pub fn calm(&self) {
+        self.set_weather(Weather::CALM);
+    }
+
+    /// From now on packets travel like this.
+    pub fn set_weather(&self, weather: Weather) {
+        self.lock().weather = weather;
+        self.note(format_args!("{weather:?}"));
+    }
+
+    /// Requests that were made so far.
+    pub fn requests(&self) -> u64 {
+        self.lock().requests
+    }
+
+    /// How long ago the last request was on its way.
+    pub fn silent_for(&self) -> Duration {
+        self.lock().last_request.elapsed()
+    }
+
+    /// Something happened that belongs into the trace.
+    pub fn note(&self, what: fmt::Arguments<'_>) {
+        self.lock().trace.note(what);
+    }
+
+    /// All that happened so far, as one number.
+    pub fn trace(&self) -> u64 {
+        self.lock().trace.hash()
+    }
+
+    /// Notices which connections came up or went down, and lets the servers know after a while.
+    fn relink(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let count = state.nodes.len();
+        for (a, b) in (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            let linked = state.is_linked(a, b);
+            let (was, change) = state.links.get(&(a, b)).copied().unwrap_or((false, 0));
+            if linked == was {
+                continue;
+            }
+            state.links.insert((a, b), (linked, change + 1));
+            // A new peer is found by its announcement; a lost one is missed when its keep-alive does not come.
+            let delay = if linked { 5..800 } else { 5..4_000 };
+            let delay = Duration::from_millis(state.random.random_range(delay));
+            let net = self.clone();
+            tokio::spawn(async move {
+                sleep(delay).await;
+                net.tell(a, b, linked, change + 1);
+            });
+        }
+    }
+
+    fn tell(&self, a: usize, b: usize, linked: bool, change: u64) {
+        let (server, peer) = {
+            let state = self.lock();
+            let names = &state.names;
+            let peer = names.iter().find(|(_, number)| **number == b).map(|(name, _)| name.clone());
+            let current = state.links.get(&(a, b)) == Some(&(linked, change));
+            let server = state.nodes[a].as_ref().filter(|_| current).and_then(|node| node.server.clone());
+            (server, peer)
+        };
+        let (Some(server), Some(peer)) = (server, peer) else { return };
+        self.note(format_args!("{a} {} {b}", if linked { "sees" } else { "misses" }));
+        if linked { server.peer_seen(&peer) } else { server.peer_gone(&peer) }
+    }
+
+    async fn carry(
+        &self,
+        from: usize,
+        destination: &ServerName,
+        request: Request<Bytes>,
+        answer_bytes_max: usize,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let what = format!("{} {} {}", request.method(), request.uri(), digest(request.body()));
+        let unreachable = |reason: &str| TransportError::Unreachable {
+            destination: destination.to_string(),
+            reason: reason.to_owned(),
+        };
+        let broken =
+            |reason: &str| TransportError::Broken { destination: destination.to_string(), reason: reason.to_owned() };
+        let Some(trip) = self.lock().plan(from, destination) else {
+            return Err(unreachable("there is no such server"));
+        };
+        let to = trip.to;
+        self.note(format_args!("{from} > {to} {what}"));
+        sleep(trip.there).await;
+        if !trip.linked {
+            return Err(unreachable("no address answered"));
+        }
+        if trip.request_lost || !self.lock().is_linked(from, to) {
+            sleep(PATIENCE).await;
+            self.note(format_args!("{from} > {to} lost"));
+            return Err(broken("the request was lost"));
+        }
+        let answer = self.deliver(from, to, request).await;
+        sleep(trip.back).await;
+        let Some(answer) = answer.filter(|_| !trip.answer_lost && self.lock().is_linked(from, to)) else {
+            sleep(PATIENCE).await;
+            self.note(format_args!("{from} < {to} lost"));
+            return Err(broken("the answer was lost"));
+        };
+        self.lock().last_request = Instant::now();
+        self.note(format_args!("{from} < {to} {} {}", answer.status(), digest(answer.body())));
+        if answer.body().len() > answer_bytes_max {
+            return Err(TransportError::TooLarge { destination: destination.to_string(), limit: answer_bytes_max });
+        }
+        Ok(answer)
+    }
+
+    /// Lets a server work on a request. `None` when the server dies over it.
+    async fn deliver(&self, from: usize, to: usize, request: Request<Bytes>) -> Option<Response<Bytes>> {
+        let task = {
+            let mut state = self.lock();
+            let peer = state.names.iter().find(|(_, number)| **number == from).map(|(name, _)| name.clone())?;
+            let node = state.nodes[to].as_mut()?;
+            let mut request = request.map(Body::from);
+            request.extensions_mut().insert(PeerServer(peer));
+            let task = tokio::spawn(answer(node.router.clone(), request));
+            node.tasks.retain(|task| !task.is_finished());
+            node.tasks.push(task.abort_handle());
+            task
+        };
+        match task.await {
+            Ok(answer) => Some(answer),
+            Err(error) if error.is_cancelled() => None,
+            Err(error) => panic!("a federation handler panicked: {error}"),
+        }
+    }
+
+    /// Sends a request as it is from a server to another one, outside of chance: for peers that do not play by the rules.
+    pub async fn inject(&self, from: &ServerName, to: usize, request: Request<Bytes>) -> Option<Response<Bytes>> {
+        let from = self.lock().names.get(from).copied()?;
+        self.deliver(from, to, request).await
+    }
+}
+
+impl State {
+    fn is_linked(&self, a: usize, b: usize) -> bool {
+        self.nodes[a].is_some() && self.nodes[b].is_some() && !self.cut.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn plan(&mut self, from: usize, destination: &ServerName) -> Option<Trip> {
+        let to = *self.names.get(destination)?;
+        self.requests += 1;
+        self.last_request = Instant::now();
+        let (low, high) = self.weather.latency_ms;
+        let mut latency = || Duration::from_millis(self.random.random_range(low..=high));
+        let (there, back) = (latency(), latency());
+        let request_lost = self.random.random_range(0..100) < self.weather.requests_lost;
+        let answer_lost = self.random.random_range(0..100) < self.weather.answers_lost;
+        Some(Trip { to, linked: self.is_linked(from, to), there, back, request_lost, answer_lost })
+    }
+}
+
+/// One request through a router, to the last byte of the answer.
+pub async fn answer(router: Router, request: Request<Body>) -> Response<Bytes> {
+    let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.expect("a router's own body");
+    Response::from_parts(parts, body)
+}
+
+struct Port {
+    net: Arc<Net>,
+    from: usize,
+}
+
+impl Transport for Port {
+    fn request<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: Request<Bytes>,
+        response_bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, TransportError>> {
+        Box::pin(self.net.carry(self.from, destination, request, response_bytes_max))
+    }
+}
