@@ -12,6 +12,7 @@ use ruma::{
     events::{TimelineEventType, room::member::MembershipState},
 };
 use serde_json::value::RawValue;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{
     receive::{Door, ReceiveError, deliver},
@@ -20,10 +21,13 @@ use super::{
 use crate::{
     event::{Pdu, ROOM_VERSIONS, verify},
     home::Home,
-    outbox::{request_soon, request_state},
+    outbox::{self, request_soon, request_state},
     rooms::{Applied, ApplyError, ImportedRoom, Room, RoomError, import},
-    types::limits::STATE_EVENTS_MAX,
+    types::limits::{FEDERATION_REQUEST_WAIT, STATE_EVENTS_MAX},
 };
+
+/// How often a join looks whether what it waits for has been acknowledged.
+const CAUGHT_UP_POLL: Duration = Duration::from_millis(50);
 
 /// Joins a local user to a room through one of the servers in `via`, those within reach first.
 ///
@@ -54,6 +58,7 @@ pub async fn join(
 }
 
 async fn join_through(home: &Home, server: &ServerName, wanted: &Wanted<'_>) -> Result<(), RoomError> {
+    caught_up(home, server, wanted.room).await?;
     let mut ask = make_join::Request::new(wanted.room.to_owned(), wanted.user.to_owned());
     ask.ver = ROOM_VERSIONS.to_vec();
     let draft = request_soon(home, server, ask).await.map_err(|error| refusal(&error))?;
@@ -80,6 +85,22 @@ async fn join_through(home: &Home, server: &ServerName, wanted: &Wanted<'_>) -> 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Waits until a server that is to let us in again has what we sent before, above all that we left: a leave that arrives
+/// after the join that followed it competes with it, and may win.
+async fn caught_up(home: &Home, server: &ServerName, room: &RoomId) -> Result<(), RoomError> {
+    if Room::find(&home.store.snapshot()?, room)?.is_none() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + FEDERATION_REQUEST_WAIT;
+    while outbox::pending(&home.store.snapshot()?, server)? > 0 {
+        if Instant::now() >= deadline {
+            return Err(RoomError::Unreachable(format!("what we sent to {server} before has not reached it yet")));
+        }
+        sleep(CAUGHT_UP_POLL).await;
+    }
+    Ok(())
 }
 
 fn is_inside(home: &Home, room: &RoomId) -> Result<bool, RoomError> {

@@ -16,7 +16,7 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    door::shared_room,
+    door::{room_at, shared_room},
     event::{now, shown},
 };
 use crate::{
@@ -55,7 +55,7 @@ async fn get_missing_events(
 ) -> Result<get_missing_events::v1::Response, ApiError> {
     let view = home.store.snapshot()?;
     let request = call.request;
-    let room = shared_room(&view, &request.room_id, &call.origin)?;
+    let room = room_at(&view, &request.room_id, &request.latest_events, &call.origin)?;
     let limit = usize::try_from(u64::from(request.limit)).unwrap_or(usize::MAX).min(MISSING_EVENTS_MAX);
     let earliest: BTreeSet<OwnedEventId> = request.earliest_events.into_iter().collect();
     let mut parents = Vec::new();

@@ -19,7 +19,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use super::door::{event_of, shared_room};
+use super::door::{event_of, room_at};
 use crate::{
     api::{
         ApiError,
@@ -53,7 +53,7 @@ async fn get_event(
     let unknown = || ApiError::not_found(format!("{} is not known here", call.request.event_id));
     let stored = Stored::by_id(&view, &call.request.event_id)?.ok_or_else(unknown)?;
     let room = Room::by_key(&view, stored.header.room)?.ok_or_else(unknown)?;
-    let room = shared_room(&view, &room.id, &call.origin)?;
+    let room = room_at(&view, &room.id, [&call.request.event_id], &call.origin)?;
     if stored.header.flags.rejected {
         return Err(unknown());
     }
@@ -80,7 +80,7 @@ async fn get_event_authorization(
     call: Signed<get_event_authorization::v1::Request>,
 ) -> Result<get_event_authorization::v1::Response, ApiError> {
     let view = home.store.snapshot()?;
-    let room = shared_room(&view, &call.request.room_id, &call.origin)?;
+    let room = room_at(&view, &call.request.room_id, [&call.request.event_id], &call.origin)?;
     let event = event_of(&view, &room, &call.request.event_id)?;
     let chain = auth_chain(&view, [&event.pdu])?;
     Ok(get_event_authorization::v1::Response::new(raws(chain.values())))
@@ -91,7 +91,7 @@ async fn get_room_state(
     call: Signed<get_room_state::v1::Request>,
 ) -> Result<get_room_state::v1::Response, ApiError> {
     let view = home.store.snapshot()?;
-    let room = shared_room(&view, &call.request.room_id, &call.origin)?;
+    let room = room_at(&view, &call.request.room_id, [&call.request.event_id], &call.origin)?;
     let state = state_before(&view, &room, &call.request.event_id)?;
     let chain = auth_chain(&view, &state)?;
     Ok(get_room_state::v1::Response::new(raws(chain.values()), raws(&state)))
@@ -102,7 +102,7 @@ async fn get_room_state_ids(
     call: Signed<get_room_state_ids::v1::Request>,
 ) -> Result<get_room_state_ids::v1::Response, ApiError> {
     let view = home.store.snapshot()?;
-    let room = shared_room(&view, &call.request.room_id, &call.origin)?;
+    let room = room_at(&view, &call.request.room_id, [&call.request.event_id], &call.origin)?;
     let state = state_before(&view, &room, &call.request.event_id)?;
     let chain = auth_chain(&view, &state)?.into_keys().collect();
     let ids = state.into_iter().map(|pdu| pdu.event_id).collect();
