@@ -9,6 +9,7 @@
 
 pub mod alias;
 mod apply;
+mod backfill;
 pub mod checked;
 mod content;
 pub mod create;
@@ -20,7 +21,9 @@ mod gap;
 mod graph;
 mod import;
 mod judge;
+mod keep;
 pub mod membership;
+mod place;
 mod policy;
 mod read;
 mod redact;
@@ -29,16 +32,17 @@ pub mod show;
 pub mod timeline;
 pub mod visibility;
 
-pub use apply::{Applied, Incoming, Past, apply, apply_outliers};
+pub use apply::{Incoming, Past, apply, apply_outliers};
 pub use error::{ApplyError, RoomError};
 pub use event_filter::EventFilter;
 pub use gap::{Gap, gaps};
 pub use import::ImportedRoom;
 pub use judge::allowed_now;
+pub use place::Applied;
 pub use read::{Member, Room, joined_rooms, server_set, standing, standings};
 pub use send::{ClientTxn, NewEvent, draft, send};
 
-pub(crate) use gap::apply_backfill;
+pub(crate) use backfill::apply_backfill;
 pub(crate) use effects::STRIPPED;
 pub(crate) use import::{import, keep_invite, keep_knock, set_standing};
 pub(crate) use send::{send_in, start_room};

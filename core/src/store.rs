@@ -28,7 +28,7 @@ pub use open::{OpenError, Store, StoreConfig};
 pub use records::*;
 pub use recent::Recent;
 pub use rows::{Rows, Snapshot, View};
-pub use state::{Overrides, StateRef};
+pub use state::{Change, Overrides, StateRef};
 pub use tables::SCHEMA_VERSION;
 pub use tx::WriteTx;
 

@@ -4,11 +4,11 @@ use std::ops::Bound;
 
 use ruma::{OwnedUserId, ServerName, UserId, events::StateEventType};
 
-use super::{apply::Change, read::Room};
+use super::read::Room;
 use crate::{
     event::{Pdu, stripped_state},
     store::{
-        Esn, Header, InviteRecord, LogKind, LogRow, MembRecord, Record, Result, RoomKey, ServerKey, ServerSet,
+        Change, Esn, Header, InviteRecord, LogKind, LogRow, MembRecord, Record, Result, RoomKey, ServerKey, ServerSet,
         Standing, Stored, UserKey, View, WriteTx,
     },
     types::LocalServer,

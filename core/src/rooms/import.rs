@@ -6,10 +6,11 @@ use ruma::{EventId, OwnedRoomId, RoomId, RoomVersionId, UserId, events::Timeline
 use serde_json::value::RawValue;
 
 use super::{
-    apply::{Applied, Placed, add_to_graph, numbered, place, save},
     effects,
     error::ApplyError,
     judge::{Verdict, allowed_by_auth_events, allowed_by_state},
+    keep::{add_to_graph, numbered, save},
+    place::{Applied, Placed, place},
     read::Room,
 };
 use crate::{

@@ -11,10 +11,10 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    apply::{Applied, Placed, place},
     error::{ApplyError, RoomError},
     fork, import,
     judge::{Verdict, allowed_by_state},
+    place::{Applied, Placed, place},
     policy,
     read::Room,
 };

@@ -24,6 +24,9 @@ pub struct StateRef {
 /// What a patch says: for each key the event that holds it, or `None` where the mainline's entry does not hold.
 pub type Overrides = BTreeMap<Ssk, Option<Esn>>;
 
+/// A change of a room's current state: the key, the event that held it, the event that holds it now.
+pub type Change = (Ssk, Option<Esn>, Option<Esn>);
+
 /// 0 in a row means "no event"; events count from 1.
 fn present(esn: Esn) -> Option<Esn> {
     (esn != 0).then_some(esn)
@@ -177,7 +180,7 @@ impl RoomRecord {
         tx: &mut WriteTx<'_>,
         room: RoomKey,
         changes: &Overrides,
-    ) -> Result<Vec<(Ssk, Option<Esn>, Option<Esn>)>> {
+    ) -> Result<Vec<Change>> {
         let mut changed = Vec::new();
         for (ssk, new) in changes {
             let old = self.current().entry(tx, room, *ssk)?;
