@@ -18,6 +18,7 @@ mod rows;
 mod state;
 mod tables;
 mod tx;
+pub(crate) mod txns;
 
 pub use backend::{Backend, CrashDisk};
 pub use engine::Threading;

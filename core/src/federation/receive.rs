@@ -4,7 +4,7 @@
 //! keeps it. Nothing is dropped silently. No lock is held while the network is asked: two transactions for one room may
 //! fetch the same events, and the engine takes each of them once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, panic::resume_unwind, sync::Arc};
 
 use ruma::{
     EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, ServerName, events::room::member::MembershipState,
@@ -20,6 +20,11 @@ use crate::{
     store::{StoreError, View},
     types::limits::ENGINE_BATCH_JOBS_MAX,
 };
+
+/// Events that are not worth a thread: starting one costs about as much as verifying one.
+const VERIFIED_ALONE: usize = 8;
+/// Threads that verify one answer or transaction.
+const VERIFIERS_MAX: usize = 4;
 
 /// Why nothing can be said about a transaction yet. Its sender must keep it.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +59,28 @@ impl Door {
 
     /// The events of an answer or a transaction that hold up; the others are named in the log.
     pub(crate) fn verified(&self, home: &Home, from: &ServerName, raws: &[Box<RawValue>]) -> Vec<Pdu> {
-        let mut pdus = Vec::new();
-        for raw in raws {
-            match verify(&home.local, raw, &self.room, &self.version) {
-                Ok(pdu) => pdus.push(pdu),
-                Err(error) => tracing::warn!(%error, %from, room = %self.room, "an event is dropped"),
+        let check = |raw: &RawValue| match verify(&home.local, raw, &self.room, &self.version) {
+            Ok(pdu) => Some(pdu),
+            Err(error) => {
+                tracing::warn!(%error, %from, room = %self.room, "an event is dropped");
+                None
             }
+        };
+        if raws.len() < 2 * VERIFIED_ALONE {
+            return raws.iter().filter_map(|raw| check(raw)).collect();
         }
-        pdus
+        // A signature takes longer than all the rest of an event, and each stands alone: they share the cores, in order.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(VERIFIERS_MAX);
+        let share = raws.len().div_ceil(cores).max(VERIFIED_ALONE);
+        std::thread::scope(|scope| {
+            let checking: Vec<_> = raws
+                .chunks(share)
+                .map(|raws| scope.spawn(move || raws.iter().filter_map(|raw| check(raw)).collect::<Vec<_>>()))
+                .collect();
+            // A panic goes on where it would have gone without the threads: the request fails, and its sender keeps the events.
+            let joined = checking.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.flatten().collect()
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     event::{Draft, Pdu, rules_of},
     home::Home,
     resolve,
-    store::{Esn, Result, StateRef, Stored, StoreError, UserKey, View, WriteTx},
+    store::{Esn, Result, StateRef, Stored, StoreError, UserKey, View, WriteTx, txns},
     types::{LocalServer, Millis, limits},
 };
 
@@ -75,10 +75,9 @@ pub(crate) fn send_in(
     now: Millis,
     new: &NewEvent,
 ) -> Result<OwnedEventId, RoomError> {
-    let txn = new.txn.as_ref().map(|txn| format!("{}\0{}", txn.device, txn.id));
-    if let Some(txn) = &txn
+    if let Some(txn) = &new.txn
         && let Some(user) = UserKey::find(tx, &new.sender)?
-        && let Some(esn) = tx.client_txn()?.row((user.0, txn.as_bytes()))?.map(|row| row.value())
+        && let Some(esn) = txns::find(tx, user, txn.device.as_str(), txn.id.as_str())?
     {
         let sent = Stored::must(tx, esn)?.pdu;
         // A transaction id counts for one path: in another room, for another type or target, it is another request.
@@ -89,7 +88,7 @@ pub(crate) fn send_in(
     let mut room = Room::find(tx, &new.room)?.ok_or_else(|| RoomError::UnknownRoom(new.room.clone()))?;
     let draft = draft(tx, &room, now, new)?;
     let pdu = draft.sign(local, &room.rules)?;
-    send_signed(tx, local, &mut room, &pdu, txn)
+    send_signed(tx, local, &mut room, &pdu, new.txn.as_ref())
 }
 
 /// Applies a signed event of our own whose parents are current heads.
@@ -98,7 +97,7 @@ fn send_signed(
     local: &LocalServer,
     room: &mut Room,
     pdu: &Pdu,
-    txn: Option<String>,
+    txn: Option<&ClientTxn>,
 ) -> Result<OwnedEventId, RoomError> {
     let prevs = chosen_heads(&room.record.heads).to_vec();
     let before = if prevs.len() == room.record.heads.len() {
@@ -115,7 +114,7 @@ fn send_signed(
         verdict: Verdict::Accept,
         missing: Vec::new(),
         restart: false,
-        txn: txn.clone(),
+        txn: txn.map(|txn| format!("{}\0{}", txn.device, txn.id)),
         send_out: true,
     };
     let Applied::Accepted { esn } = place(tx, local, room, placed)? else {
@@ -123,7 +122,7 @@ fn send_signed(
     };
     if let Some(txn) = txn {
         let user = UserKey::intern(tx, &pdu.sender)?;
-        tx.write().client_txn.insert((user.0, txn.as_bytes()), esn).map_err(StoreError::from)?;
+        txns::keep(tx, user, txn.device.as_str(), txn.id.as_str(), esn)?;
     }
     Ok(pdu.event_id.clone())
 }

@@ -146,8 +146,8 @@ tables! {
     token: &'static [u8; 32] => &'static [u8];
     /// (user, device id) -> device record.
     dev: (u32, &'static [u8]) => &'static [u8];
-    /// (user, `device NUL transaction`) -> event: a client's retry finds its event.
-    client_txn: (u32, &'static [u8]) => u64;
+    /// Event of a local client -> (user, hash of the device, hash of device and transaction id).
+    client_txn: u64 => (u32, u32, &'static [u8; 16]);
     /// (user, filter) -> filter JSON.
     filter: (u32, u32) => &'static [u8];
     /// Redacted event -> redaction.

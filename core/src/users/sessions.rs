@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     home::Home,
-    store::{DeviceRecord, Record, Result, StoreError, TokenRecord, UserKey, View, WriteTx},
+    store::{DeviceRecord, Record, Result, StoreError, TokenRecord, UserKey, View, WriteTx, txns},
     types::{Millis, limits},
 };
 
@@ -146,10 +146,7 @@ pub fn close(tx: &mut WriteTx<'_>, user: UserKey, id: &str) -> Result<()> {
         tables.token.remove(token)?;
     }
     tables.dev.remove((user.0, id.as_bytes()))?;
-    // Transaction ids are kept under `device NUL transaction`, so NUL and its successor enclose those of this device.
-    let (from, to) = ([id.as_bytes(), b"\0"].concat(), [id.as_bytes(), b"\x01"].concat());
-    tables.client_txn.retain_in((user.0, from.as_slice())..(user.0, to.as_slice()), |_, _| false)?;
-    Ok(())
+    txns::forget_device(tx, user, id)
 }
 
 /// Logs all devices of a user out, but for one if it is named.

@@ -52,9 +52,21 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("hearth: {error:#}");
+        eprintln!("hearth: {}", sentence(&error));
         ExitCode::from(2)
     })
+}
+
+/// The error and its causes in one sentence, each said once: some errors name their cause themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
 }
 
 /// Help goes to standard output as it is; a wrong flag is one sentence like every other refusal.
