@@ -91,8 +91,8 @@ pub fn agreement(copies: &BTreeMap<OwnedRoomId, Copies>, early: bool) -> Vec<Str
             if copy.state != reference.state {
                 faults.push(format!("{pair}: states differ: {}", difference(&reference.state, &copy.state)));
             }
-            same_events(&pair, reference, copy, &mut faults);
-            same_events(&pair, copy, reference, &mut faults);
+            same_events(&pair, reference, copy, copies, &mut faults);
+            same_events(&pair, copy, reference, copies, &mut faults);
         }
     }
     faults
@@ -109,8 +109,8 @@ pub fn soft_failed(copies: &Copies) -> usize {
 }
 
 /// Whatever one server accepted the other holds too, unless it lies behind a gap that the other knows of.
-fn same_events(pair: &str, one: &Copy, other: &Copy, faults: &mut Vec<String>) {
-    let behind_gaps = ancestors(one, &other.missing);
+fn same_events(pair: &str, one: &Copy, other: &Copy, copies: &Copies, faults: &mut Vec<String>) {
+    let behind_gaps = ancestors(copies, &other.missing);
     for (id, kept) in &one.events {
         let holds = other.events.get(id).is_some_and(|kept| !kept.rejected);
         if kept.accepted && !holds && !behind_gaps.contains(id) {
@@ -119,11 +119,12 @@ fn same_events(pair: &str, one: &Copy, other: &Copy, faults: &mut Vec<String>) {
     }
 }
 
-fn ancestors(copy: &Copy, of: &BTreeSet<OwnedEventId>) -> BTreeSet<OwnedEventId> {
+/// Events and all that they build on, as far as anybody knows.
+fn ancestors(copies: &Copies, of: &BTreeSet<OwnedEventId>) -> BTreeSet<OwnedEventId> {
     let mut found = BTreeSet::new();
     let mut next: Vec<OwnedEventId> = of.iter().cloned().collect();
     while let Some(id) = next.pop() {
-        if let Some(kept) = copy.events.get(&id) {
+        if let Some(kept) = copies.values().find_map(|(_, copy)| copy.events.get(&id)) {
             next.extend(kept.prevs.iter().filter(|prev| !found.contains(*prev)).cloned());
         }
         found.insert(id);

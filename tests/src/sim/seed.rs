@@ -72,6 +72,8 @@ async fn play_in(seed: u64) -> Outcome {
     if faults.is_empty() {
         faults = check::everything(&society, &copies);
     }
+    // The net holds the homeservers, and they hold the net.
+    world.phones.iter().for_each(|phone| phone.kill());
     Outcome {
         trace: world.net.trace(),
         requests: world.net.requests(),
