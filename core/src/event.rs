@@ -14,8 +14,8 @@ mod tests;
 mod verify;
 
 pub use client::{ClientFormat, client_event, client_state_event, stripped_state};
-pub use draft::{BuildError, Draft};
 pub(crate) use draft::sign_object;
+pub use draft::{BuildError, Draft};
 pub use pdu::{Pdu, PduError};
 pub use verify::{Unverified, redacted, verify};
 

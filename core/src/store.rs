@@ -22,14 +22,14 @@ pub(crate) mod txns;
 
 pub use backend::{Backend, CrashDisk};
 pub use engine::Threading;
-pub use events::{Flags, Header, Stored};
 pub(crate) use events::id_prefix;
+pub use events::{Flags, Header, Stored};
 pub use intern::{Kind, RoomKey, ServerKey, Ssk, UserKey};
 pub use open::{OpenError, Store, StoreConfig};
-pub use records::*;
 pub use recent::Recent;
+pub use records::*;
 pub use rows::{Rows, Snapshot, View};
-pub use state::{Change, Overrides, StateRef};
+pub use state::{Change, Difference, Overrides, StateRef};
 pub use tables::SCHEMA_VERSION;
 pub use tx::WriteTx;
 

@@ -73,9 +73,10 @@ mod tests {
     fn a_contact_is_a_matrix_uri_with_the_best_addresses() {
         let server = hearth_core::types::LocalServer::new(&[1; 32]).name;
         let user = UserId::parse(format!("@ana=x:{server}")).unwrap();
-        let addresses: Vec<Multiaddr> = ["/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.2/tcp/2", "/ip4/10.0.0.2/udp/1/quic-v1"]
-            .map(|text| text.parse().unwrap())
-            .to_vec();
+        let addresses: Vec<Multiaddr> =
+            ["/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.2/tcp/2", "/ip4/10.0.0.2/udp/1/quic-v1"]
+                .map(|text| text.parse().unwrap())
+                .to_vec();
         let uri = contact_uri(&user, &addresses);
         assert_eq!(
             uri,

@@ -134,8 +134,7 @@ impl Node {
             .map_err(|source| NodeError::Client { address: config.client_listen, source })?;
         let switch = Arc::<Switch>::default();
         let homeserver = open_homeserver(&config, &secret, switch.clone())?;
-        let mesh =
-            MeshConfig { secret, listen: config.listen, peers: config.peers, discovery: config.discovery };
+        let mesh = MeshConfig { secret, listen: config.listen, peers: config.peers, discovery: config.discovery };
         let network = Network { config: mesh, switch, homeserver: homeserver.clone(), running: Mutex::default() };
         let network = Arc::new(network);
         if let Err(error) = network.switch_on().await {
@@ -202,7 +201,10 @@ impl Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("homeserver", &self.homeserver).field("client", &self.client).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("homeserver", &self.homeserver)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }
 

@@ -145,7 +145,7 @@ impl Phone {
 fn written_bytes() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap();
     let line = io.lines().find(|line| line.starts_with("write_bytes:")).unwrap();
-    line["write_bytes: ".len()..].trim().parse().unwrap()
+    line.trim_start_matches("write_bytes:").trim().parse().unwrap()
 }
 
 fn percentile(times: &mut [Duration], of: usize) -> Duration {
@@ -179,12 +179,16 @@ async fn crowd(phone: &Phone, room: &str, senders: usize, each: usize) {
     }
     let (count, elapsed) = ((senders * each) as f64, started.elapsed().as_secs_f64());
     let kilobytes = (written_bytes() - written) as f64 / 1024.0 / count;
-    println!("durable send, {senders} senders: {:.0} messages/s, {kilobytes:.1} KB written per message", count / elapsed);
+    println!(
+        "durable send, {senders} senders: {:.0} messages/s, {kilobytes:.1} KB written per message",
+        count / elapsed
+    );
 }
 
 /// Transactions that the first phone recorded, replayed into the second.
 async fn receive(from: &Phone, to: &Phone, room: &str, count: usize) {
-    from.wire.record.store(true, Ordering::SeqCst);
+    // The events gather while the wire is cut, so that they travel in full transactions.
+    from.wire.cut.store(true, Ordering::SeqCst);
     let mut tasks = Vec::new();
     for sender in 0..16 {
         let (phone, room) = (from.clone(), room.to_owned());
@@ -197,10 +201,13 @@ async fn receive(from: &Phone, to: &Phone, room: &str, count: usize) {
     for task in tasks {
         task.await.unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    from.wire.record.store(true, Ordering::SeqCst);
+    from.server.peer_seen(&to.name);
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let recorded: Vec<_> = from.wire.recorded.lock().unwrap().drain(..).collect();
     from.wire.record.store(false, Ordering::SeqCst);
-    let mut pdus = 0;
+    from.wire.cut.store(false, Ordering::SeqCst);
+    let (mut pdus, transactions) = (0, recorded.len());
     let started = Instant::now();
     for request in recorded {
         let body: Value = serde_json::from_slice(request.body()).unwrap();
@@ -208,7 +215,8 @@ async fn receive(from: &Phone, to: &Phone, room: &str, count: usize) {
         let response = call(to.server.federation_router(), request, Some(from.name.clone())).await;
         assert!(response.status().is_success(), "{response:?}");
     }
-    println!("receiving: {:.0} PDUs/s ({pdus} PDUs)", pdus as f64 / started.elapsed().as_secs_f64());
+    let rate = pdus as f64 / started.elapsed().as_secs_f64();
+    println!("receiving: {rate:.0} PDUs/s ({pdus} PDUs in {transactions} transactions)");
 }
 
 async fn catch_up(from: &Phone, to: &Phone, room: &str, missed: usize) {

@@ -192,7 +192,7 @@ fn a_restricted_join_needs_the_authorisers_signature_too() {
         }
         scene.bad_signature(&wire);
         let object: CanonicalJsonObject = serde_json::from_value(wire).unwrap();
-        let both = draft::sign_object(object, &scene.bob, &scene.rules).unwrap();
+        let both = sign_object(object, &scene.bob, &scene.rules).unwrap();
         assert_eq!(scene.receive(&value(&both)).unwrap().event_id, both.event_id);
     });
 }
@@ -319,7 +319,7 @@ fn a_stray_redacts_field_harms_nobody() {
             for stray in [json!(5), json!("no id"), json!(null), json!({})] {
                 let mut object = scene.draft(kind, json!({ "body": "hi" })).to_object(&scene.rules);
                 object.insert("redacts".into(), stray.clone().try_into().unwrap());
-                let pdu = draft::sign_object(object, &scene.alice, &scene.rules).unwrap();
+                let pdu = sign_object(object, &scene.alice, &scene.rules).unwrap();
                 let received = scene.receive(&value(&pdu)).unwrap();
                 assert_eq!(received.redacts, None, "{kind} {stray}");
             }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::Pdu,
-    store::{Flags, Result, StateRef, Stored, StoreError, View, WriteTx},
+    store::{Flags, Result, StateRef, StoreError, Stored, View, WriteTx},
 };
 
 /// Fills a gap from below its event with verified history, in any order; closes the gap, or moves it down. Answers how many

@@ -148,13 +148,7 @@ fn local_member_changed(
         0 => tx.log(&LogRow { kind: LogKind::Standing, room: room.key.0, user: user.0, esn })?,
         n => n,
     };
-    let record = MembRecord {
-        standing,
-        esn,
-        n,
-        forgotten: false,
-        left_at: gone.then_some((cause.after, cause.pos)),
-    };
+    let record = MembRecord { standing, esn, n, forgotten: false, left_at: gone.then_some((cause.after, cause.pos)) };
     let bytes = record.encode()?;
     tx.write().memb.insert((user.0, room.key.0), bytes.as_slice())?;
     match event {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     event::Pdu,
     resolve::{self, Bits, Conflict, Node, StateKey},
-    store::{Esn, Overrides, Result, RoomRecord, Ssk, StateRef, Stored, StoreError, View, WriteTx},
+    store::{Esn, Overrides, Result, RoomRecord, Ssk, StateRef, StoreError, Stored, View, WriteTx},
 };
 
 /// The state that several states resolve to: the first, or a place of the mainline and what is changed over it.
@@ -197,7 +197,7 @@ impl resolve::Room for Shared<'_> {
 
     fn shared_non_members(&self) -> Vec<(StateKey, Node)> {
         let entry = |(ssk, esn): (&Ssk, &Esn)| -> Result<Option<(StateKey, Node)>> {
-            Ok(self.graph.node(*esn).map(|node| ssk.names(self.view).map(|names| (names, node))).transpose()?)
+            self.graph.node(*esn).map(|node| ssk.names(self.view).map(|names| (names, node))).transpose()
         };
         self.others.iter().filter_map(|row| self.noted(entry(row))).collect()
     }

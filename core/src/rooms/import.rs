@@ -16,8 +16,8 @@ use super::{
 use crate::{
     event::{Pdu, rules_of},
     store::{
-        Esn, Flags, Header, InviteRecord, LogKind, LogRow, MembRecord, Overrides, Record, Result, RoomKey, RoomRecord, Standing,
-        StateRef, Stored, StoreError, UserKey, WriteTx,
+        Esn, Flags, Header, InviteRecord, LogKind, LogRow, MembRecord, Overrides, Record, Result, RoomKey, RoomRecord,
+        Standing, StateRef, StoreError, Stored, UserKey, WriteTx,
     },
     types::LocalServer,
 };
@@ -69,8 +69,7 @@ pub(crate) fn import(
             missing.push(id.clone());
         }
     }
-    let placed =
-        Placed { pdu, prevs: &[], before, verdict, missing, restart: true, txn: None, send_out: false };
+    let placed = Placed { pdu, prevs: &[], before, verdict, missing, restart: true, txn: None, send_out: false };
     place(tx, local, &mut room, placed)
 }
 

@@ -18,7 +18,7 @@ use super::{policy, read::Room};
 use crate::{
     event::Pdu,
     resolve,
-    store::{Esn, Result, Ssk, StateRef, Stored, StoreError, View},
+    store::{Esn, Result, Ssk, StateRef, StoreError, Stored, View},
 };
 
 /// The judgement of checks 4 to 7.

@@ -55,11 +55,6 @@ fn signed(room: &Room, pdu: &Pdu, via: &ruma::ServerName, key: &Base64) -> Resul
     let signature = Base64::<ruma::serde::base64::Standard>::parse(signature).map_err(|error| error.to_string())?;
     let object = event::redacted(object.clone(), &room.rules).map_err(|error| error.to_string())?;
     let text = to_canonical_json_string_for_signing(&object).map_err(|error| error.to_string())?;
-    verify_canonical_json_bytes(
-        &SigningKeyAlgorithm::Ed25519,
-        key.as_bytes(),
-        signature.as_bytes(),
-        text.as_bytes(),
-    )
-    .map_err(|error| error.to_string())
+    verify_canonical_json_bytes(&SigningKeyAlgorithm::Ed25519, key.as_bytes(), signature.as_bytes(), text.as_bytes())
+        .map_err(|error| error.to_string())
 }

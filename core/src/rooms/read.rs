@@ -11,8 +11,8 @@ use ruma::{
 use crate::{
     event::rules_of,
     store::{
-        Esn, MembRecord, Record, Result, RoomKey, RoomRecord, ServerKey, ServerSet, Ssk, Standing, StateRef, Stored,
-        StoreError, UserKey, View,
+        Esn, MembRecord, Record, Result, RoomKey, RoomRecord, ServerKey, ServerSet, Ssk, Standing, StateRef,
+        StoreError, Stored, UserKey, View,
     },
 };
 

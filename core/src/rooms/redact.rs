@@ -9,7 +9,7 @@ use std::ops::Bound;
 use super::read::Room;
 use crate::{
     event::{self, Pdu},
-    store::{Esn, Header, Result, Stored, StoreError, View, WriteTx, id_prefix},
+    store::{Esn, Header, Result, StoreError, Stored, View, WriteTx, id_prefix},
 };
 
 /// Follows a newly accepted event: redacts its target, or the event itself if its redaction came first.

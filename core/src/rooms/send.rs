@@ -5,8 +5,7 @@
 
 use ruma::{
     CanonicalJsonObject, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedTransactionId, OwnedUserId, RoomId,
-    RoomVersionId, UserId,
-    events::TimelineEventType,
+    RoomVersionId, UserId, events::TimelineEventType,
 };
 use serde_json::value::RawValue;
 
@@ -22,7 +21,7 @@ use crate::{
     event::{Draft, Pdu, rules_of},
     home::Home,
     resolve,
-    store::{Esn, Result, StateRef, Stored, StoreError, UserKey, View, WriteTx, txns},
+    store::{Esn, Result, StateRef, StoreError, Stored, UserKey, View, WriteTx, txns},
     types::{LocalServer, Millis, limits},
 };
 
@@ -162,14 +161,9 @@ pub fn draft(view: &dyn View, room: &Room, now: Millis, new: &NewEvent) -> Resul
 fn auth_events(view: &dyn View, room: &Room, state: StateRef, new: &NewEvent) -> Result<Vec<OwnedEventId>, RoomError> {
     let content = serde_json::to_string(&new.content).and_then(RawValue::from_string);
     let content = content.map_err(|error| RoomError::Invalid(error.to_string()))?;
-    let keys = resolve::auth_keys(
-        &room.rules.authorization,
-        &new.kind,
-        &new.sender,
-        new.state_key.as_deref(),
-        &content,
-    )
-    .map_err(|error| RoomError::Invalid(error.to_string()))?;
+    let keys =
+        resolve::auth_keys(&room.rules.authorization, &new.kind, &new.sender, new.state_key.as_deref(), &content)
+            .map_err(|error| RoomError::Invalid(error.to_string()))?;
     let mut ids = Vec::new();
     for (kind, key) in keys {
         if let Some(stored) = room.state_event(view, state, &kind, &key)? {

@@ -89,7 +89,13 @@ impl Phone {
         self.job(move |tx, local| send_in(tx, local, Millis(2), &new)).await
     }
 
-    async fn state(&self, room: &OwnedRoomId, kind: &str, key: &str, content: Value) -> Result<OwnedEventId, RoomError> {
+    async fn state(
+        &self,
+        room: &OwnedRoomId,
+        kind: &str,
+        key: &str,
+        content: Value,
+    ) -> Result<OwnedEventId, RoomError> {
         self.event(room, kind, Some(key), content, None).await
     }
 
@@ -160,8 +166,7 @@ impl Phone {
         let snapshot = self.store.snapshot().unwrap();
         let room = Room::find(&snapshot, room).unwrap().unwrap();
         let all = room.record.current().all(&snapshot, room.key).unwrap();
-        let mut ids: Vec<_> =
-            all.values().map(|esn| Stored::must(&snapshot, *esn).unwrap().pdu.event_id).collect();
+        let mut ids: Vec<_> = all.values().map(|esn| Stored::must(&snapshot, *esn).unwrap().pdu.event_id).collect();
         ids.sort();
         ids
     }
@@ -345,10 +350,7 @@ async fn a_redaction_takes_effect_before_and_after_its_target() {
         let room = alice.create(version.clone()).await;
         bob.join(&alice, &room).await;
         let secret = alice.say(&room, "secret").await;
-        let redaction = alice
-            .event(&room, "m.room.redaction", None, json!({}), Some(secret.clone()))
-            .await
-            .unwrap();
+        let redaction = alice.event(&room, "m.room.redaction", None, json!({}), Some(secret.clone())).await.unwrap();
         assert!(!alice.pdu(&secret).content.get().contains("secret"), "{version}");
         bob.receive(&alice, &secret).await.unwrap();
         bob.receive(&alice, &redaction).await.unwrap();

@@ -60,9 +60,7 @@ impl CrashDisk {
         for (block, old) in undo {
             let start = block * BLOCK_BYTES;
             let end = (start + old.len()).min(len);
-            if let (Some(place), Some(old)) =
-                (disk.bytes.get_mut(start..end), old.get(..end.saturating_sub(start)))
-            {
+            if let (Some(place), Some(old)) = (disk.bytes.get_mut(start..end), old.get(..end.saturating_sub(start))) {
                 place.copy_from_slice(old);
             }
         }

@@ -141,11 +141,7 @@ impl Writer {
         }
     }
 
-    fn attempt(
-        &mut self,
-        batch: &mut Vec<Box<dyn Job>>,
-        more: &mut impl FnMut() -> Option<Box<dyn Job>>,
-    ) -> Attempt {
+    fn attempt(&mut self, batch: &mut Vec<Box<dyn Job>>, more: &mut impl FnMut() -> Option<Box<dyn Job>>) -> Attempt {
         match self.attempt_inner(batch, more) {
             Ok(attempt) => attempt,
             Err(error) => {

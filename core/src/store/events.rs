@@ -133,8 +133,7 @@ impl Stored {
         let damaged = |error: String| StoreError::Corrupt(format!("event {esn}: {error}"));
         let json = std::str::from_utf8(json).map_err(|error| damaged(error.to_string()))?;
         let json = RawValue::from_string(json.to_owned()).map_err(|error| damaged(error.to_string()))?;
-        let mut pdu =
-            Pdu::from_stored(header.event_id()?, json).map_err(|error| damaged(error.to_string()))?;
+        let mut pdu = Pdu::from_stored(header.event_id()?, json).map_err(|error| damaged(error.to_string()))?;
         pdu.rejected = header.flags.rejected;
         Ok(Some(Self { esn, header, pdu }))
     }

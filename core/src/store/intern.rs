@@ -3,9 +3,7 @@
 //! A number, once given, is never reused: a peer that floods us with names fills the disk no faster than with the events
 //! that carry them.
 
-use ruma::{
-    OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId, events::StateEventType,
-};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId, events::StateEventType};
 
 use super::{Result, StoreError, View, WriteTx};
 

@@ -27,6 +27,9 @@ pub type Overrides = BTreeMap<Ssk, Option<Esn>>;
 /// A change of a room's current state: the key, the event that held it, the event that holds it now.
 pub type Change = (Ssk, Option<Esn>, Option<Esn>);
 
+/// The keys in which two states differ, each with its event here and there.
+pub type Difference = BTreeMap<Ssk, (Option<Esn>, Option<Esn>)>;
+
 /// 0 in a row means "no event"; events count from 1.
 fn present(esn: Esn) -> Option<Esn> {
     (esn != 0).then_some(esn)
@@ -65,7 +68,8 @@ impl StateRef {
             return Ok(Overrides::new());
         }
         let row = view.patch()?.row((room.0, self.patch))?;
-        let row = row.ok_or_else(|| StoreError::Corrupt(format!("patch {} of room {} is missing", self.patch, room.0)))?;
+        let row =
+            row.ok_or_else(|| StoreError::Corrupt(format!("patch {} of room {} is missing", self.patch, room.0)))?;
         let rows: Vec<(Ssk, Esn)> = postcard::from_bytes(row.value())?;
         Ok(rows.into_iter().map(|(ssk, esn)| (ssk, present(esn))).collect())
     }
@@ -101,12 +105,7 @@ impl StateRef {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn difference(
-        self,
-        other: Self,
-        view: &dyn View,
-        room: RoomKey,
-    ) -> Result<BTreeMap<Ssk, (Option<Esn>, Option<Esn>)>> {
+    pub fn difference(self, other: Self, view: &dyn View, room: RoomKey) -> Result<Difference> {
         if self == other {
             return Ok(BTreeMap::new());
         }
@@ -175,12 +174,7 @@ impl RoomRecord {
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) fn advance(
-        &mut self,
-        tx: &mut WriteTx<'_>,
-        room: RoomKey,
-        changes: &Overrides,
-    ) -> Result<Vec<Change>> {
+    pub(crate) fn advance(&mut self, tx: &mut WriteTx<'_>, room: RoomKey, changes: &Overrides) -> Result<Vec<Change>> {
         let mut changed = Vec::new();
         for (ssk, new) in changes {
             let old = self.current().entry(tx, room, *ssk)?;

@@ -150,7 +150,12 @@ mod tests {
         assert!(local.name.as_str().starts_with("k51qzi5uqu5d"), "{}", local.name);
         assert_eq!(local.name.as_str().len(), 62);
         assert_eq!(public_key_of(&local.name).unwrap(), local.public_key());
-        for other in ["example.org", "localhost:8448", &local.name.as_str()[1..], &local.name.as_str().to_uppercase()] {
+        for other in [
+            "example.org",
+            "localhost:8448",
+            local.name.as_str().trim_start_matches('k'),
+            &local.name.as_str().to_uppercase(),
+        ] {
             if let Ok(name) = <&ServerName>::try_from(other) {
                 assert!(public_key_of(name).is_err(), "{other}");
             }

@@ -70,10 +70,8 @@ pub(super) fn router(homeserver: Homeserver, network: Arc<Network>) -> (Router, 
     let random: &dyn Random = &SystemRandom;
     let token = random.token(32);
     let control = Control { homeserver, network, token: token.as_str().into() };
-    let router = Router::new()
-        .route("/_hearth/status", get(status))
-        .route("/_hearth/offline", put(offline))
-        .with_state(control);
+    let router =
+        Router::new().route("/_hearth/status", get(status)).route("/_hearth/offline", put(offline)).with_state(control);
     (router, token)
 }
 
@@ -100,7 +98,9 @@ async fn status(State(control): State<Control>, headers: HeaderMap) -> Response<
     }
     let homeserver = match control.homeserver.status() {
         Ok(status) => status,
-        Err(error) => return answer(StatusCode::INTERNAL_SERVER_ERROR, &serde_json::json!({ "error": error.to_string() })),
+        Err(error) => {
+            return answer(StatusCode::INTERNAL_SERVER_ERROR, &serde_json::json!({ "error": error.to_string() }));
+        }
     };
     let peers = control.network.peers().await.into_iter().map(|peer| Peer {
         server: peer.server.to_string(),
@@ -119,7 +119,10 @@ async fn offline(State(control): State<Control>, headers: HeaderMap, body: Bytes
         return refused();
     }
     let Ok(Offline { offline }) = serde_json::from_slice(&body) else {
-        return answer(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": "the body is {\"offline\": true or false}" }));
+        return answer(
+            StatusCode::BAD_REQUEST,
+            &serde_json::json!({ "error": "the body is {\"offline\": true or false}" }),
+        );
     };
     if offline {
         control.network.switch_off().await;
@@ -137,7 +140,10 @@ impl Control {
 }
 
 fn refused() -> Response<Body> {
-    answer(StatusCode::UNAUTHORIZED, &serde_json::json!({ "error": "the token stands in run.json in the data directory" }))
+    answer(
+        StatusCode::UNAUTHORIZED,
+        &serde_json::json!({ "error": "the token stands in run.json in the data directory" }),
+    )
 }
 
 fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {

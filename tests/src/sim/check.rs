@@ -79,7 +79,8 @@ pub fn everything(society: &Society, copies: &BTreeMap<OwnedRoomId, Copies>) -> 
 pub fn agreement(copies: &BTreeMap<OwnedRoomId, Copies>, early: bool) -> Vec<String> {
     let mut faults = Vec::new();
     for (room, copies) in copies.iter().filter(|(_, copies)| !early || soft_failed(copies) == 0) {
-        let inside: Copies = copies.iter().filter(|(_, (name, copy))| copy.servers.contains(name)).map(own).collect();
+        let inside = copies.iter().filter(|(_, (name, copy))| copy.servers.contains(name));
+        let inside: Copies = inside.filter(|(_, (name, _))| !was_reset(name, copies)).map(own).collect();
         let names: BTreeSet<_> = inside.values().map(|(name, _)| name.clone()).collect();
         let Some((first, (_, reference))) = inside.iter().next() else { continue };
         for (number, (_, copy)) in &inside {
@@ -100,6 +101,27 @@ pub fn agreement(copies: &BTreeMap<OwnedRoomId, Copies>, early: bool) -> Vec<Str
 
 fn own<'a>((number, copy): (&'a usize, &'a (OwnedServerName, Copy))) -> (usize, (OwnedServerName, Copy)) {
     (*number, copy.clone())
+}
+
+/// Whether all others hold a server's users to be where they were *before* what the server itself holds.
+///
+/// Matrix can do that: state resolution sorts joins and leaves by their senders' clocks, so that a leave of a phone whose
+/// clock ran fast may come out above the later join that was built on it. Nobody tells the server, since it is out. Someone
+/// who holds a newer event, or one that the server does not know, is another matter, and a fault.
+fn was_reset(name: &ServerName, copies: &Copies) -> bool {
+    let Some((_, (_, own))) = copies.iter().find(|(_, (other, _))| other == name) else { return false };
+    let others = copies.values().filter(|(other, copy)| other != name && copy.servers.contains(other));
+    let mut others = others.map(|(_, copy)| copy).peekable();
+    let of_server = |key: &&(String, String)| key.0 == "m.room.member" && key.1.ends_with(&format!(":{name}"));
+    others.peek().is_some()
+        && others.all(|other| {
+            let mut members = own.state.iter().filter(|(key, _)| of_server(key));
+            let stale = |(key, event): (&(String, String), &OwnedEventId)| match other.state.get(key) {
+                Some(held) => held != event && ancestors(copies, &BTreeSet::from([event.clone()])).contains(held),
+                None => false,
+            };
+            !other.servers.contains(name) && members.any(stale)
+        })
 }
 
 /// Events that some server of a room soft-failed.

@@ -35,7 +35,9 @@ async fn event(
     let opened = Opened::open(&home, &call.request.room_id, &call.user);
     // The spec has one answer for "not there" and "not for you".
     let opened = opened.map_err(|error| match error.status {
-        StatusCode::FORBIDDEN => ApiError::not_found(format!("there is no event {} that you may see", call.request.event_id)),
+        StatusCode::FORBIDDEN => {
+            ApiError::not_found(format!("there is no event {} that you may see", call.request.event_id))
+        }
         _ => error,
     })?;
     let mut sight = opened.sight(&call.user)?;

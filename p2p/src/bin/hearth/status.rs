@@ -38,7 +38,8 @@ pub(crate) async fn status(arguments: &StatusArguments) -> Result<()> {
 /// Reads where a running node listens.
 pub(crate) fn run_file(data: &Path) -> Result<RunFile> {
     let path = run_file_path(data);
-    let text = std::fs::read(&path).with_context(|| format!("no Hearth runs in {}: cannot read {}", data.display(), path.display()))?;
+    let text = std::fs::read(&path)
+        .with_context(|| format!("no Hearth runs in {}: cannot read {}", data.display(), path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is no run file", path.display()))
 }
 
@@ -68,6 +69,11 @@ fn print(answer: &Value) {
     }
     println!("\nqueues:");
     for queue in list("queues") {
-        println!("  {}  {} waiting, {} failed tries", text(&queue, "server"), text(&queue, "pending"), text(&queue, "failures"));
+        println!(
+            "  {}  {} waiting, {} failed tries",
+            text(&queue, "server"),
+            text(&queue, "pending"),
+            text(&queue, "failures")
+        );
     }
 }

@@ -106,7 +106,8 @@ impl Phone {
         let started = Instant::now();
         while started.elapsed() < patience {
             let status = self.status().await?;
-            let near: Vec<&str> = status.get("near").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let near: Vec<&str> =
+                status.get("near").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
             if servers.iter().all(|server| near.contains(server)) {
                 return Ok(true);
             }
