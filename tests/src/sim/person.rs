@@ -3,6 +3,8 @@
 //! A person uses nothing but the client-server API, so a whole phone is under test. When the phone dies over a request the
 //! person waits and asks again, in the same words and with the same transaction id, as clients do.
 
+mod http;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -11,12 +13,12 @@ use std::{
     },
 };
 
-use axum::body::Body;
-use http::{Method, Request};
+use ::http::Method;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use self::http::{escaped, request};
 use super::{history, phone::Phone};
 
 /// An event that the homeserver acknowledged.
@@ -286,19 +288,4 @@ fn event_ids(events: &Value) -> impl Iterator<Item = OwnedEventId> {
 
 fn path(room: &RoomId) -> String {
     format!("/_matrix/client/v3/rooms/{}", escaped(room.as_str()))
-}
-
-/// Percent-encoded for a path segment or a query.
-pub fn escaped(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes().map(|b| if plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-fn request(method: &Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Request<Body> {
-    let mut request = Request::builder().method(method).uri(path);
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    request.header("content-type", "application/json").body(body).unwrap()
 }
