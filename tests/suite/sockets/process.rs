@@ -29,7 +29,7 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = std::process::Command::new(cargo)
-            .args(["build", "--locked", "-p", "hearth-p2p", "--bin", "hearth"])
+            .args(["build", "--locked", "--workspace", "--bins", "--tests"])
             .status();
         assert!(built.expect("cargo is there").success(), "hearth does not build");
         let beside = std::env::current_exe().unwrap();
