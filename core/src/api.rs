@@ -1,12 +1,10 @@
 //! The HTTP faces of the homeserver: the client-server API and the server-server API, as axum routers over [`Home`].
 //!
 //! A router is no socket: the host serves it on loopback, on libp2p streams or behind HTTPS. Requests and responses are
-//! ruma's types; [`frame`] reads and authenticates them, [`error`] is the one place where Matrix error codes are spelled.
+//! ruma's types; `frame` reads and authenticates them, `error` is the one place where Matrix error codes are spelled.
 //! Deliberately absent: anything about sockets, connections and timeouts, which the host bounds, and appservices.
 //!
 //! [`Home`]: crate::home::Home
-//! [`frame`]: self::frame
-//! [`error`]: self::error
 
 mod auth;
 pub mod client;

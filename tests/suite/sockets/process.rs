@@ -28,9 +28,8 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = std::process::Command::new(cargo)
-            .args(["build", "--locked", "--workspace", "--bins", "--tests"])
-            .status();
+        let built =
+            std::process::Command::new(cargo).args(["build", "--locked", "--workspace", "--bins", "--tests"]).status();
         assert!(built.expect("cargo is there").success(), "hearth does not build");
         let beside = std::env::current_exe().unwrap();
         beside.parent().unwrap().parent().unwrap().join("hearth")
