@@ -2,7 +2,7 @@
 //!
 //! A handler is a plain function. Its argument says who may call it, and its ruma type says under which paths:
 //!
-//! ```ignore
+//! ```text
 //! async fn whoami(State(home): State<Arc<Home>>, call: Authed<whoami::v3::Request>) -> Result<whoami::v3::Response, ApiError>
 //! router = route(router, whoami);
 //! ```
