@@ -76,7 +76,7 @@ pub async fn run(home: Arc<Home>, outbox: Arc<Outbox>) {
 }
 
 /// Waits for a moment, or for ever.
-async fn at(moment: Option<Instant>) {
+pub(crate) async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

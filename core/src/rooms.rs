@@ -44,7 +44,7 @@ pub use send::{ClientTxn, NewEvent, draft, send};
 
 pub(crate) use backfill::apply_backfill;
 pub(crate) use effects::STRIPPED;
-pub(crate) use import::{import, keep_invite, keep_knock, set_standing};
+pub(crate) use import::{import, keep_outside, set_standing};
 pub(crate) use send::{send_in, start_room};
 
 #[cfg(test)]

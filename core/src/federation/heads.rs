@@ -29,6 +29,7 @@ use tokio::time::Instant;
 pub(crate) use self::hear::hear;
 use crate::{
     home::Home,
+    outbox::at,
     rooms::Room,
     store::{LogKind, LogRow, Record, Result, RoomKey, StoreError, UserKey, View},
     types::limits::{HEADS_TOLD_AT_ONCE_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN},
@@ -104,13 +105,6 @@ pub async fn run(home: Arc<Home>) {
             () = home.contact_after(contacts) => {}
             () = at(wake) => {}
         }
-    }
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -31,16 +31,7 @@ pub async fn invite(
     room: &RoomId,
     content: CanonicalJsonObject,
 ) -> Result<OwnedEventId, RoomError> {
-    let new = NewEvent {
-        room: room.to_owned(),
-        sender: sender.to_owned(),
-        kind: TimelineEventType::RoomMember,
-        state_key: Some(target.to_string()),
-        content,
-        redacts: None,
-        txn: None,
-        timestamp: None,
-    };
+    let new = NewEvent::state(room, sender, TimelineEventType::RoomMember, target.as_str(), content);
     let (ours, version, state) = {
         let view = home.store.snapshot()?;
         let found = Room::find(&view, room)?.ok_or_else(|| RoomError::UnknownRoom(room.to_owned()))?;

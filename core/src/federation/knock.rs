@@ -14,7 +14,8 @@ use crate::{
     event::ROOM_VERSIONS,
     home::Home,
     outbox::request_soon,
-    rooms::{RoomError, keep_knock},
+    rooms::{RoomError, keep_outside},
+    store::Standing,
 };
 
 /// Knocks for a local user through one of the servers in `via`.
@@ -50,6 +51,6 @@ async fn knock_through(home: &Home, server: &ServerName, wanted: &Wanted<'_>) ->
     let answer = request_soon(home, server, ask).await.map_err(|error| refusal(&error))?;
     let shown = shown(home, wanted.room, &version, &answer.knock_room_state);
     let (room, user) = (wanted.room.to_owned(), wanted.user.to_owned());
-    home.store.write(move |tx| keep_knock(tx, &room, &version, &event, &user, &shown)).await?;
+    home.store.write(move |tx| keep_outside(tx, &room, &version, &event, &user, &shown, Standing::Knock)).await?;
     Ok(())
 }

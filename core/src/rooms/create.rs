@@ -165,16 +165,8 @@ fn create_in(
         alias::put(tx, name, key, &new.creator)?;
     }
     for event in first_events(tx, new, rules, local)? {
-        let event = NewEvent {
-            room: room.clone(),
-            sender: new.creator.clone(),
-            kind: event.kind.to_string().into(),
-            state_key: Some(event.state_key),
-            content: event.content,
-            redacts: None,
-            txn: None,
-            timestamp: None,
-        };
+        let kind = event.kind.to_string().into();
+        let event = NewEvent::state(&room, &new.creator, kind, &event.state_key, event.content);
         send_in(tx, local, now, &event)?;
     }
     Ok(room)

@@ -195,37 +195,12 @@ pub(super) fn told_state(
     Ok(current.patched(tx, key, &mut room.record, &changes)?)
 }
 
-/// Keeps an invite that came over federation: the event, and what it shows of the room.
+/// Keeps an invite that came over federation, or a knock that another server took: the event, and what the room shows of
+/// itself.
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) fn keep_invite(
-    tx: &mut WriteTx<'_>,
-    room: &RoomId,
-    version: &RoomVersionId,
-    event: &Pdu,
-    user: &UserId,
-    stripped: &[Box<RawValue>],
-) -> Result<(), StoreError> {
-    keep_outside(tx, room, version, event, user, stripped, Standing::Invite)
-}
-
-/// Keeps a knock that another server took: the event, and what the room shows of itself.
-///
-/// # Errors
-/// When the database fails.
-pub(crate) fn keep_knock(
-    tx: &mut WriteTx<'_>,
-    room: &RoomId,
-    version: &RoomVersionId,
-    event: &Pdu,
-    user: &UserId,
-    stripped: &[Box<RawValue>],
-) -> Result<(), StoreError> {
-    keep_outside(tx, room, version, event, user, stripped, Standing::Knock)
-}
-
-fn keep_outside(
+pub(crate) fn keep_outside(
     tx: &mut WriteTx<'_>,
     room: &RoomId,
     version: &RoomVersionId,

@@ -151,16 +151,7 @@ fn act_in(tx: &mut WriteTx<'_>, local: &LocalServer, now: Millis, step: &Step) -
 }
 
 fn member_event(room: &RoomId, sender: &UserId, target: &UserId, content: CanonicalJsonObject) -> NewEvent {
-    NewEvent {
-        room: room.to_owned(),
-        sender: sender.to_owned(),
-        kind: TimelineEventType::RoomMember,
-        state_key: Some(target.to_string()),
-        content,
-        redacts: None,
-        txn: None,
-        timestamp: None,
-    }
+    NewEvent::state(room, sender, TimelineEventType::RoomMember, target.as_str(), content)
 }
 
 /// How a local user can join a room. `via` are servers that the user believes to be in it.
@@ -222,17 +213,9 @@ pub(crate) fn restriction(view: &dyn View, room: &Room) -> Result<Option<Vec<All
     })
 }
 
-/// Server-server API, "Restricted rooms": one of us who may invite vouches, or another server's user must.
-fn restricted_way(
-    view: &dyn View,
-    local: &ServerName,
-    user: &UserId,
-    room: &Room,
-    allow: &[AllowRule],
-    via: &[OwnedServerName],
-) -> Result<Way, RoomError> {
-    let mut unknown = false;
-    let mut met = false;
+/// Whether a user meets one of the conditions of a restricted room, and whether there is one that cannot be judged here.
+pub(crate) fn conditions(view: &dyn View, user: &UserId, allow: &[AllowRule]) -> Result<(bool, bool), StoreError> {
+    let (mut met, mut unknown) = (false, false);
     for rule in allow {
         // Conditions of a kind that we do not know are for other servers to judge.
         let AllowRule::RoomMembership(condition) = rule else {
@@ -244,6 +227,19 @@ fn restricted_way(
             None => unknown = true,
         }
     }
+    Ok((met, unknown))
+}
+
+/// Server-server API, "Restricted rooms": one of us who may invite vouches, or another server's user must.
+fn restricted_way(
+    view: &dyn View,
+    local: &ServerName,
+    user: &UserId,
+    room: &Room,
+    allow: &[AllowRule],
+    via: &[OwnedServerName],
+) -> Result<Way, RoomError> {
+    let (met, unknown) = conditions(view, user, allow)?;
     if met && let Some(voucher) = voucher(view, local, room)? {
         return Ok(Way::Here { authorised_via: Some(voucher) });
     }

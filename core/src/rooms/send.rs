@@ -55,6 +55,28 @@ pub struct NewEvent {
     pub timestamp: Option<Millis>,
 }
 
+impl NewEvent {
+    /// A state event, sent now and by no client's transaction.
+    pub fn state(
+        room: &RoomId,
+        sender: &UserId,
+        kind: TimelineEventType,
+        state_key: &str,
+        content: CanonicalJsonObject,
+    ) -> Self {
+        Self {
+            room: room.to_owned(),
+            sender: sender.to_owned(),
+            kind,
+            state_key: Some(state_key.to_owned()),
+            content,
+            redacts: None,
+            txn: None,
+            timestamp: None,
+        }
+    }
+}
+
 /// Sends an event. The answer goes out after the commit. Sending the same transaction again answers the same event.
 ///
 /// # Errors

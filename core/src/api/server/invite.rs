@@ -26,7 +26,7 @@ use crate::{
     event::{Pdu, rules_of, verify},
     federation::{acl, shown, shows_create},
     home::Home,
-    rooms::{Room, keep_invite, standing},
+    rooms::{Room, keep_outside, standing},
     store::{RoomKey, Standing, StoreError, UserKey},
     users::accounts,
 };
@@ -65,7 +65,7 @@ async fn create_invite(State(home): State<Arc<Home>>, call: Signed<Request>) -> 
         // Of a room that we are in, the event itself will come, and change the standing in its place.
         let shown = shown(&home, &request.room_id, &request.room_version, &request.invite_room_state);
         let (room, version) = (request.room_id, request.room_version);
-        home.store.write(move |tx| keep_invite(tx, &room, &version, &signed, &user, &shown)).await?;
+        home.store.write(move |tx| keep_outside(tx, &room, &version, &signed, &user, &shown, Standing::Invite)).await?;
     }
     Ok(Response::new(answer))
 }

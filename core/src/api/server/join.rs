@@ -16,7 +16,7 @@ use ruma::{
             prepare_join_event::v1 as make_join,
         },
     },
-    events::room::{join_rules::AllowRule, member::MembershipState},
+    events::room::member::MembershipState,
 };
 
 use super::{
@@ -74,18 +74,7 @@ fn voucher(home: &Home, view: &dyn View, room: &Room, user: &UserId) -> Result<O
         return Ok(None);
     }
     let Some(allow) = membership::restriction(view, room)? else { return Ok(None) };
-    let (mut met, mut unknown) = (false, false);
-    for rule in &allow {
-        // Conditions of a kind that we do not know are for other servers to judge.
-        let AllowRule::RoomMembership(condition) = rule else {
-            unknown = true;
-            continue;
-        };
-        match Room::find(view, &condition.room_id)?.filter(|other| other.record.joined_local > 0) {
-            Some(other) => met |= other.is_joined(view, user)?,
-            None => unknown = true,
-        }
-    }
+    let (met, unknown) = membership::conditions(view, user, &allow)?;
     let unable = |kind, message: String| Err(ApiError::new(StatusCode::BAD_REQUEST, kind, message));
     match (met, unknown) {
         (true, _) => match membership::voucher(view, home.server_name(), room)? {
