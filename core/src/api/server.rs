@@ -5,6 +5,7 @@
 mod backfill;
 mod directory;
 mod door;
+mod edu;
 mod event;
 mod handshake;
 mod invite;

@@ -132,6 +132,14 @@ pub enum LogKind {
     Standing,
     /// A user's profile changed.
     Profile,
+    /// Account data of a local user changed; `room` is 0 for what belongs to no room.
+    AccountData,
+    /// A receipt moved in a room; `user` is whose.
+    Receipt,
+    /// The inbox of a local user's devices got a message.
+    ToDevice,
+    /// The devices or cross-signing keys of a user changed, local or not.
+    DeviceList,
 }
 
 /// One row of the one log.

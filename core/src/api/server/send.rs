@@ -1,7 +1,7 @@
 //! `PUT /_matrix/federation/v1/send/{txnId}`. Server-server API, "Transactions".
 //!
 //! The answer goes out after the commits of the events, so an acknowledged event is on disk. A transaction that was
-//! answered is answered the same again for a while. EDUs that are not known here are passed over, as the spec asks.
+//! answered is answered the same again for a while.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,16 +10,15 @@ use ruma::{
     OwnedEventId, OwnedServerName,
     api::federation::transactions::send_transaction_message::v1::{Request, Response},
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::edu;
 use crate::{
     api::{
         ApiError,
         frame::{Signed, route},
     },
-    federation::{self, ReceiveError, heads},
+    federation::{self, ReceiveError},
     home::Home,
     store::{InTxnRecord, Record, Result, ServerKey, View, WriteTx},
     types::limits::{TRANSACTION_EDUS_MAX, TRANSACTION_MEMORY, TRANSACTION_PDUS_MAX},
@@ -52,30 +51,10 @@ async fn send_transaction_message(State(home): State<Arc<Home>>, call: Signed<Re
     if has_pdus {
         remember(&home, origin.clone(), txn, &verdicts).await?;
     }
-    for edu in &request.edus {
-        take_edu(&home, &origin, edu.json()).await?;
+    for message in &request.edus {
+        edu::take(&home, &origin, message.json()).await?;
     }
     Ok(Response::new(verdicts))
-}
-
-async fn take_edu(home: &Home, origin: &OwnedServerName, edu: &RawValue) -> Result<(), ApiError> {
-    #[derive(Deserialize)]
-    struct Edu<'a> {
-        edu_type: String,
-        #[serde(borrow)]
-        content: &'a RawValue,
-    }
-    let Ok(edu) = serde_json::from_str::<Edu<'_>>(edu.get()) else { return Ok(()) };
-    if edu.edu_type != heads::EDU_TYPE {
-        return Ok(());
-    }
-    match serde_json::from_str::<heads::Heads>(edu.content.get()) {
-        Ok(content) => Ok(heads::hear(home, origin, &content).await?),
-        Err(error) => {
-            tracing::debug!(%error, %origin, "an advertisement of heads does not parse");
-            Ok(())
-        }
-    }
 }
 
 impl From<ReceiveError> for ApiError {
