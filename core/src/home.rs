@@ -51,6 +51,7 @@ pub struct Home {
     doorstep: Doorstep,
     near: Mutex<Neighbours>,
     contacts: Bell,
+    deliveries: Bell,
 }
 
 impl Home {
@@ -66,6 +67,7 @@ impl Home {
             doorstep: Doorstep::default(),
             near: Mutex::default(),
             contacts: Bell::default(),
+            deliveries: Bell::default(),
         }
     }
 
@@ -139,6 +141,21 @@ impl Home {
     /// Waits until a server came within reach more often than `seen` times in all.
     pub async fn contact_after(&self, seen: u64) {
         self.contacts.after(seen).await;
+    }
+
+    /// A server acknowledged something, or refused it.
+    pub fn note_delivery(&self) {
+        self.deliveries.ring();
+    }
+
+    /// How often something was acknowledged.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.count()
+    }
+
+    /// Waits until something was acknowledged more often than `seen` times in all.
+    pub async fn delivery_after(&self, seen: u64) {
+        self.deliveries.after(seen).await;
     }
 
     fn lock_near(&self) -> MutexGuard<'_, Neighbours> {

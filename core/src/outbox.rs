@@ -1,5 +1,6 @@
 //! Durable queues to other servers. An event that others must hear of is one row of `out_log`, whoever and how many they
-//! are; what a server has acknowledged is one cursor. A message costs O(1) however large the room is.
+//! are; what a server has acknowledged is one cursor. A message costs O(1) however large the room is. What is no event has a
+//! row for each server (`letters`).
 //!
 //! One loop owns all queues. A queue is *pending* while something waits for its server, *sending* while a transaction is on
 //! its way, and otherwise costs nothing: no task, no timer. A try that failed is repeated after a pause that grows and has
@@ -9,6 +10,8 @@
 //! The same rows make the same transaction id, so a repeated transaction is known to its receiver.
 
 mod batch;
+mod delivery;
+mod letters;
 mod queues;
 mod request;
 mod sender;
@@ -23,8 +26,16 @@ use ruma::OwnedServerName;
 use tokio::time::Instant;
 
 use self::queues::Queues;
-pub(crate) use self::request::{request, request_soon, request_state};
-pub use self::{batch::pending, request::FederationError};
+pub use self::{
+    batch::pending,
+    delivery::{Delivery, deliveries},
+    letters::{letters_pending, post, post_invite},
+    request::FederationError,
+};
+pub(crate) use self::{
+    letters::tell_now,
+    request::{request, request_soon, request_state},
+};
 use crate::{home::Home, store::StoreError, types::limits::OUTBOX_SENDERS_MAX};
 
 /// What the outbox shows of itself: for each server that something waits for, the tries that failed since the last success.

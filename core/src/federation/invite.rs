@@ -1,9 +1,11 @@
 //! Inviting a user of another server. Server-server API, "Inviting to a room".
 //!
-//! The invited server signs the invite before it becomes part of the room, so an invite needs that server within reach.
+//! Within reach, the invited server signs the invite before it becomes part of the room, and may refuse. Out of reach, the
+//! invite becomes part of the room at once and waits in the outbox: the rules ask for the inviter's signature alone, and in a
+//! mesh the invited may come by next month.
 
 use ruma::{
-    CanonicalJsonObject, OwnedEventId, RoomId, RoomVersionId, UserId,
+    CanonicalJsonObject, OwnedEventId, RoomId, RoomVersionId, ServerName, UserId,
     api::federation::membership::{RawStrippedState, create_invite::v2 as send_invite},
     events::{StateEventType, TimelineEventType},
 };
@@ -13,18 +15,65 @@ use super::template::refusal;
 use crate::{
     event::{Pdu, stripped_state, verify},
     home::Home,
-    outbox::request_soon,
-    rooms::{Applied, Incoming, NewEvent, Past, Room, RoomError, STRIPPED, allowed_now, apply, draft},
-    store::{Result, View},
-    types::limits::STRIPPED_EVENTS_MAX,
+    outbox::{self, request_soon},
+    rooms::{Applied, Incoming, NewEvent, Past, Room, RoomError, STRIPPED, allowed_now, apply, draft, send_in},
+    store::{InviteLetter, Result, ServerKey, Stored, View, WriteTx},
+    types::{LocalServer, Millis, limits::STRIPPED_EVENTS_MAX, public_key_of},
 };
 
-/// Invites a user of another server: their server signs the invite, then the room gets it.
+/// Invites a user of another server: now, if that server is within reach, and otherwise as soon as it is.
 ///
 /// # Errors
-/// [`RoomError::Forbidden`] when the room or the other server forbids it, [`RoomError::Unreachable`] when that server does
-/// not answer.
+/// [`RoomError::Forbidden`] when the room or the other server forbids it.
 pub async fn invite(
+    home: &Home,
+    sender: &UserId,
+    target: &UserId,
+    room: &RoomId,
+    content: CanonicalJsonObject,
+) -> Result<OwnedEventId, RoomError> {
+    let server = target.server_name();
+    // A DNS name is nobody who may come by: it answers now, or the invite is a mistake to be told of.
+    let may_come_by = public_key_of(server).is_ok();
+    if !may_come_by || home.is_near(server) {
+        match invite_now(home, sender, target, room, content.clone()).await {
+            Err(RoomError::Unreachable(why)) if may_come_by => {
+                tracing::debug!(why, %server, "an invite will wait");
+            }
+            outcome => return outcome,
+        }
+    }
+    let new = NewEvent::state(room, sender, TimelineEventType::RoomMember, target.as_str(), content);
+    let (local, now, server) = (home.local.clone(), home.now(), server.to_owned());
+    home.store.write(move |tx| invite_later(tx, &local, now, &new, &server)).await
+}
+
+/// Puts the invite into the room, and a copy into the outbox.
+fn invite_later(
+    tx: &mut WriteTx<'_>,
+    local: &LocalServer,
+    now: Millis,
+    new: &NewEvent,
+    server: &ServerName,
+) -> Result<OwnedEventId, RoomError> {
+    let event_id = send_in(tx, local, now, new)?;
+    let unknown = || RoomError::UnknownRoom(new.room.clone());
+    let room = Room::find(tx, &new.room)?.ok_or_else(unknown)?;
+    let sent = Stored::by_id(tx, &event_id)?.ok_or_else(unknown)?;
+    let invite = InviteLetter {
+        room: room.id.to_string(),
+        version: room.version.to_string(),
+        event_id: event_id.to_string(),
+        event: sent.pdu.json().get().to_owned(),
+        state: shown_state(tx, &room)?.iter().map(|pdu| pdu.json().get().to_owned()).collect(),
+    };
+    let server = ServerKey::intern(tx, server)?;
+    outbox::post_invite(tx, server, invite)?;
+    Ok(event_id)
+}
+
+/// The invited server signs the invite, then the room gets it.
+async fn invite_now(
     home: &Home,
     sender: &UserId,
     target: &UserId,

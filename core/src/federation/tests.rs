@@ -4,6 +4,7 @@
 
 mod forged;
 mod net;
+mod waiting;
 
 use serde_json::json;
 

@@ -1,52 +1,96 @@
-//! What a server has not acknowledged yet, read from `out_log` in order.
+//! What a server has not acknowledged yet: events out of `out_log` and letters, each in order.
 
 use std::{collections::BTreeMap, ops::Bound};
 
 use ruma::ServerName;
 
+use super::letters;
 use crate::{
-    event::Pdu,
-    store::{DestRecord, Record, Result, ServerKey, ServerSet, Stored, View, WriteTx},
+    store::{DestRecord, InviteLetter, LetterRecord, Record, Result, ServerKey, ServerSet, Stored, View, WriteTx},
+    types::limits::{TRANSACTION_EDU_BYTES_MAX, TRANSACTION_EDUS_MAX, TRANSACTION_PDUS_MAX},
 };
 
 /// Rows that a server's cursor may lag behind without need before it is written anew, so that they are not read again.
 const IDLE_ROWS_MAX: u64 = 1_000;
 
-/// The next events for a server.
+/// What goes to a server next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A transaction; empty when nothing waits.
+    Transaction(Batch),
+    /// An invite, and its place among the letters.
+    Invite(Box<InviteLetter>, u64),
+}
+
+/// The next transaction for a server.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// The events, in order.
-    pub(super) pdus: Vec<Pdu>,
+    pub(super) events: Vec<Stored>,
     /// Everything up to this row is in the batch or not for this server.
     pub(super) last: u64,
+    /// The EDUs, in order.
+    pub(super) edus: Vec<String>,
+    /// The places of the first and the last of them.
+    pub(super) letters: Option<(u64, u64)>,
 }
 
 impl Batch {
+    /// How much it holds.
+    pub(super) fn len(&self) -> usize {
+        self.events.len() + self.edus.len()
+    }
+
     /// Whether an empty batch passed so many rows that the cursor should move.
     pub(super) fn is_worth_writing(&self, cursor: u64) -> bool {
         self.last.saturating_sub(cursor) > IDLE_ROWS_MAX
     }
 }
 
-/// The next events for a server after its cursor, `limit` at most.
-pub(super) fn next(view: &dyn View, server: ServerKey, cursor: u64, limit: usize) -> Result<Batch> {
-    let mut batch = Batch { pdus: Vec::new(), last: cursor };
+/// What goes to a server next after its cursor: `limit` things at most if there is one, and no more than a transaction may
+/// hold. Letters come first: they may hold the keys of the events.
+pub(super) fn next(view: &dyn View, server: ServerKey, cursor: u64, limit: Option<usize>) -> Result<Next> {
+    let limit = limit.unwrap_or(usize::MAX);
+    let mut batch = Batch { events: Vec::new(), last: cursor, edus: Vec::new(), letters: None };
+    let mut bytes = 0;
+    for letter in letters::waiting(view, server)? {
+        let (place, letter) = letter?;
+        match letter {
+            LetterRecord::Invite(invite) if batch.edus.is_empty() => return Ok(Next::Invite(Box::new(invite), place)),
+            LetterRecord::Invite(_) => break,
+            LetterRecord::Edu { json, .. } => {
+                bytes += json.len();
+                let full = bytes > TRANSACTION_EDU_BYTES_MAX && !batch.edus.is_empty();
+                if full || batch.edus.len() >= TRANSACTION_EDUS_MAX.min(limit) {
+                    break;
+                }
+                batch.edus.push(json);
+                batch.letters = Some((batch.letters.map_or(place, |(first, _)| first), place));
+            }
+        }
+    }
+    let room_left = TRANSACTION_PDUS_MAX.min(limit - batch.edus.len());
+    add_events(view, server, &mut batch, room_left)?;
+    Ok(Next::Transaction(batch))
+}
+
+fn add_events(view: &dyn View, server: ServerKey, batch: &mut Batch, limit: usize) -> Result<()> {
     let mut meant: BTreeMap<(u32, u32), bool> = BTreeMap::new();
-    for row in view.out_log()?.between(Bound::Excluded(cursor), Bound::Unbounded)? {
-        if batch.pdus.len() >= limit {
+    for row in view.out_log()?.between(Bound::Excluded(batch.last), Bound::Unbounded)? {
+        if batch.events.len() >= limit {
             break;
         }
         let (n, value) = row?;
         let (esn, room, version) = value.value();
         if is_meant(view, &mut meant, server, room, version)? {
             match Stored::load(view, esn)? {
-                Some(stored) => batch.pdus.push(stored.pdu),
+                Some(stored) => batch.events.push(stored),
                 None => tracing::error!(esn, "an event of the outbox is missing"),
             }
         }
         batch.last = n.value();
     }
-    Ok(batch)
+    Ok(())
 }
 
 /// How many events wait for a server.

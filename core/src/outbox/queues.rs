@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Bound, time::Duration};
 use ruma::{OwnedServerName, ServerName};
 use tokio::time::Instant;
 
-use super::{batch, sender::Outcome};
+use super::{batch, letters, sender::Outcome};
 use crate::{
     home::Home,
     store::{Result, ServerKey, View},
@@ -58,6 +58,17 @@ impl Queues {
             queue.more = true;
         }
         self.noticed = last;
+        self.notice_letters(home, &view)
+    }
+
+    /// Letters are taken away once they are acknowledged, so whoever has some has something to be sent.
+    fn notice_letters(&mut self, home: &Home, view: &dyn View) -> Result<()> {
+        for server in letters::addressees(view)? {
+            let name = server.name(view)?;
+            if !home.is_local(&name) {
+                self.pending.entry(name).or_insert_with(Queue::new).more = true;
+            }
+        }
         Ok(())
     }
 

@@ -1,20 +1,25 @@
 //! Sending to one server until nothing waits for it or a try fails.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedTransactionId, ServerName, UInt,
-    api::federation::transactions::send_transaction_message::v1::Request,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedTransactionId, RoomId,
+    RoomVersionId, ServerName, UInt,
+    api::federation::{
+        membership::{RawStrippedState, create_invite::v2 as create_invite},
+        transactions::send_transaction_message::v1::{Request, Response},
+    },
 };
+use serde_json::value::RawValue;
 
 use super::{
-    batch::{self, Batch},
+    batch::{self, Batch, Next},
+    delivery, letters,
     request::{FederationError, request},
 };
 use crate::{
-    event::Pdu,
     home::Home,
-    store::{Result, ServerKey},
+    store::{Esn, InviteLetter, Result, ServerKey, Stored},
     types::limits::TRANSACTION_PDUS_MAX,
 };
 
@@ -34,12 +39,33 @@ pub(super) enum Outcome {
     },
 }
 
-/// What came of one transaction.
-enum Sent {
-    Acknowledged,
-    /// The server will never take this transaction as it is.
+/// What came of one request.
+enum Sent<T> {
+    Acknowledged(T),
+    /// The server will never take this as it is.
     Refused(FederationError),
     Failed(FederationError),
+}
+
+impl<T> Sent<T> {
+    fn of(answer: Result<T, FederationError>, is_final: impl Fn(&FederationError) -> bool) -> Self {
+        match answer {
+            Ok(answer) => Self::Acknowledged(answer),
+            Err(error) if is_final(&error) => Self::Refused(error),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// What is known to be done, to be written down in one commit.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// All events up to this row.
+    cursor: Option<u64>,
+    /// All letters up to this place.
+    letters: Option<u64>,
+    /// Events that the server will not have, and why.
+    refused: Vec<(Esn, String)>,
 }
 
 /// Sends all that waits for a server, in order.
@@ -61,64 +87,150 @@ async fn drain_inner(home: &Home, server: &ServerName, progressed: &mut bool) ->
         let Some(key) = ServerKey::find(&view, server)? else { return Ok(Outcome::Empty) };
         (key, batch::cursor(&view, key)?)
     };
-    let mut limit = TRANSACTION_PDUS_MAX;
+    let mut limit = None;
     loop {
-        let batch = batch::next(&home.store.snapshot()?, key, cursor, limit)?;
-        if batch.pdus.is_empty() {
-            if batch.is_worth_writing(cursor) {
-                advance(home, key, batch.last).await?;
+        let next = batch::next(&home.store.snapshot()?, key, cursor, limit)?;
+        let (progress, failure) = match next {
+            Next::Transaction(batch) if batch.len() == 0 => {
+                if batch.is_worth_writing(cursor) {
+                    write_down(home, key, Progress { cursor: Some(batch.last), ..Progress::default() }).await?;
+                }
+                return Ok(Outcome::Empty);
             }
-            return Ok(Outcome::Empty);
+            Next::Transaction(batch) => transact(home, server, cursor, batch, &mut limit).await,
+            Next::Invite(invite, place) => bring_invite(home, server, &invite, place).await,
+        };
+        if let Some(error) = failure {
+            tracing::debug!(%error, %server, "what waits for a server did not get through");
+            return Ok(Outcome::Failed { progressed: *progressed });
         }
-        match send(home, server, cursor, &batch).await {
-            Sent::Acknowledged => limit = TRANSACTION_PDUS_MAX.min(limit * 2),
-            Sent::Refused(error) if batch.pdus.len() == 1 => {
-                let event = batch.pdus.first().map(|pdu| pdu.event_id.as_str());
-                tracing::error!(%error, %server, event, "an event is refused for good and passed over");
-            }
-            Sent::Refused(error) => {
-                // One event of them is the reason: smaller transactions find it and save the others.
-                tracing::warn!(%error, %server, "a transaction is refused; trying smaller ones");
-                limit = (batch.pdus.len() / 2).max(1);
-                continue;
-            }
-            Sent::Failed(error) => {
-                tracing::debug!(%error, %server, "a transaction did not get through");
-                return Ok(Outcome::Failed { progressed: *progressed });
-            }
-        }
+        let Some(progress) = progress else { continue };
         *progressed = true;
-        cursor = batch.last;
-        advance(home, key, cursor).await?;
+        cursor = progress.cursor.unwrap_or(cursor);
+        write_down(home, key, progress).await?;
+        home.note_delivery();
     }
 }
 
 /// A cursor lost in a crash costs a repeat, which the receiver knows; so no commit waits for it.
-async fn advance(home: &Home, server: ServerKey, to: u64) -> Result<()> {
+async fn write_down(home: &Home, server: ServerKey, progress: Progress) -> Result<()> {
     let now = home.now().0;
-    home.store.write_soon(move |tx| batch::advance(tx, server, to, now)).await
+    home.store
+        .write_soon(move |tx| {
+            for (esn, why) in &progress.refused {
+                delivery::refuse(tx, *esn, server, why)?;
+            }
+            if let Some(last) = progress.letters {
+                letters::done(tx, server, last)?;
+            }
+            match progress.cursor {
+                Some(cursor) => batch::advance(tx, server, cursor, now),
+                None => Ok(()),
+            }
+        })
+        .await
 }
 
-async fn send(home: &Home, server: &ServerName, cursor: u64, batch: &Batch) -> Sent {
-    let id = OwnedTransactionId::from(format!("{cursor:x}.{:x}", batch.last));
+/// Sends a transaction. Answers what is done, or nothing when a smaller one is to be tried, and why it did not get through.
+async fn transact(
+    home: &Home,
+    server: &ServerName,
+    cursor: u64,
+    batch: Batch,
+    limit: &mut Option<usize>,
+) -> (Option<Progress>, Option<FederationError>) {
+    let done = |refused| {
+        let cursor = (batch.last > cursor).then_some(batch.last);
+        Some(Progress { cursor, letters: batch.letters.map(|(_, last)| last), refused })
+    };
+    match send(home, server, cursor, &batch).await {
+        Sent::Acknowledged(answer) => {
+            *limit = limit.map(|limit| limit * 2).filter(|limit| *limit < TRANSACTION_PDUS_MAX);
+            (done(acknowledged(home, server, &batch.events, &answer)), None)
+        }
+        Sent::Refused(error) if batch.len() == 1 => {
+            let event = batch.events.first();
+            let id = event.map(|event| event.pdu.event_id.as_str());
+            tracing::error!(%error, %server, event = id, "refused for good and passed over");
+            (done(event.map(|event| (event.esn, error.to_string())).into_iter().collect()), None)
+        }
+        Sent::Refused(error) => {
+            // One thing of them is the reason: smaller transactions find it and save the others.
+            tracing::warn!(%error, %server, "a transaction is refused; trying smaller ones");
+            *limit = Some((batch.len() / 2).max(1));
+            (None, None)
+        }
+        Sent::Failed(error) => (None, Some(error)),
+    }
+}
+
+async fn send(home: &Home, server: &ServerName, cursor: u64, batch: &Batch) -> Sent<Response> {
+    let letters = batch.letters.map(|(first, last)| format!(".{first:x}-{last:x}")).unwrap_or_default();
+    let id = OwnedTransactionId::from(format!("{cursor:x}.{:x}{letters}", batch.last));
     let now = MilliSecondsSinceUnixEpoch(UInt::new_saturating(home.now().0));
     let mut transaction = Request::new(id, home.server_name().to_owned(), now);
-    transaction.pdus = batch.pdus.iter().map(|pdu| pdu.json().to_owned()).collect();
+    transaction.pdus = batch.events.iter().map(|event| event.pdu.json().to_owned()).collect();
+    transaction.edus = match letters::raws(batch.edus.clone()) {
+        Ok(edus) => edus,
+        Err(error) => return Sent::Refused(error),
+    };
+    Sent::of(unless_stale(home, server, request(home, server, transaction)).await, is_final)
+}
+
+/// Brings an invite to the server of the invited user.
+async fn bring_invite(
+    home: &Home,
+    server: &ServerName,
+    invite: &InviteLetter,
+    place: u64,
+) -> (Option<Progress>, Option<FederationError>) {
+    let done = Some(Progress { letters: Some(place), ..Progress::default() });
+    let answer = match invite_request(invite) {
+        Ok(ask) => unless_stale(home, server, request(home, server, ask)).await,
+        Err(error) => Err(FederationError::Unsendable(error)),
+    };
+    // A server that forbids an invite says so with 403, which no later try changes.
+    let forbids = |error: &FederationError| match error {
+        FederationError::Refused { error, .. } => matches!(error.status_code.as_u16(), 403 | 404),
+        // The answer is the event with the server's signature, which nobody needs: it was taken.
+        FederationError::Nonsense { .. } => true,
+        _ => false,
+    };
+    match Sent::of(answer, |error| is_final(error) || forbids(error)) {
+        Sent::Acknowledged(_) => (done, None),
+        Sent::Refused(error) => {
+            tracing::warn!(%error, %server, event = invite.event_id, "an invite was not taken");
+            (done, None)
+        }
+        Sent::Failed(error) => (None, Some(error)),
+    }
+}
+
+fn invite_request(invite: &InviteLetter) -> std::result::Result<create_invite::Request, String> {
+    let raw = |json: &String| RawValue::from_string(json.clone()).map_err(|error| error.to_string());
+    let state = invite.state.iter().map(|event| raw(event).map(RawStrippedState::Pdu));
+    Ok(create_invite::Request::new(
+        RoomId::parse(&invite.room).map_err(|error| error.to_string())?,
+        EventId::parse(&invite.event_id).map_err(|error| error.to_string())?,
+        RoomVersionId::try_from(invite.version.as_str()).map_err(|error| error.to_string())?,
+        raw(&invite.event)?,
+        state.collect::<std::result::Result<_, _>>()?,
+    ))
+}
+
+/// A request's answer, or none when the server came back while it was under way.
+async fn unless_stale<T>(
+    home: &Home,
+    server: &ServerName,
+    answer: impl Future<Output = Result<T, FederationError>>,
+) -> Result<T, FederationError> {
     let contact = home.contact(server);
-    let answer = tokio::select! {
+    tokio::select! {
         biased;
-        answer = request(home, server, transaction) => answer,
+        answer = answer => answer,
         () = is_stale(home, server, contact) => {
             Err(FederationError::NoAnswer(format!("{server} came back while a request to it was under way")))
         }
-    };
-    match answer {
-        Ok(answer) => {
-            acknowledged(home, server, &batch.pdus, &answer.pdus);
-            Sent::Acknowledged
-        }
-        Err(error) if is_final(&error) => Sent::Refused(error),
-        Err(error) => Sent::Failed(error),
     }
 }
 
@@ -146,20 +258,21 @@ fn is_final(error: &FederationError) -> bool {
     }
 }
 
-fn acknowledged(
-    home: &Home,
-    server: &ServerName,
-    pdus: &[Pdu],
-    answers: &BTreeMap<OwnedEventId, std::result::Result<(), String>>,
-) {
+/// Remembers which events the server has, and answers those that it will not have.
+fn acknowledged(home: &Home, server: &ServerName, events: &[Stored], answer: &Response) -> Vec<(Esn, String)> {
     let mut taken: BTreeMap<OwnedRoomId, Vec<OwnedEventId>> = BTreeMap::new();
-    for pdu in pdus {
-        match answers.get(&pdu.event_id) {
-            Some(Err(why)) => tracing::warn!(event = %pdu.event_id, %server, why, "an event was not taken"),
+    let mut refused = Vec::new();
+    for Stored { esn, pdu, .. } in events {
+        match answer.pdus.get(&pdu.event_id) {
+            Some(Err(why)) => {
+                tracing::warn!(event = %pdu.event_id, %server, why, "an event was not taken");
+                refused.push((*esn, why.clone()));
+            }
             _ => taken.entry(pdu.room_id.clone()).or_default().push(pdu.event_id.clone()),
         }
     }
     for (room, events) in taken {
         home.note_has(server, &room, &events);
     }
+    refused
 }

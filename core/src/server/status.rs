@@ -50,6 +50,8 @@ pub struct QueueStatus {
     pub server: OwnedServerName,
     /// Events that wait.
     pub pending: u64,
+    /// Letters that wait: to-device messages, receipts, invites and the like.
+    pub letters: u64,
     /// Tries that failed since the last success.
     pub failures: u32,
     /// Whether the server is within reach.
@@ -65,8 +67,8 @@ pub(super) fn status(home: &Home, outbox: &Outbox) -> Result<Status> {
     }
     let mut queues = Vec::new();
     for (server, failures) in outbox.failures() {
-        let pending = outbox::pending(&view, &server)?;
-        queues.push(QueueStatus { pending, failures, near: home.is_near(&server), server });
+        let (pending, letters) = (outbox::pending(&view, &server)?, outbox::letters_pending(&view, &server)?);
+        queues.push(QueueStatus { pending, letters, failures, near: home.is_near(&server), server });
     }
     Ok(Status { server_name: home.server_name().to_owned(), users, rooms: rooms(&view)?, queues, near: home.near() })
 }

@@ -1,10 +1,13 @@
 //! The values of the tables that are more than a number, in postcard.
 //!
 //! A field can be appended only with a schema migration: postcard has no names. The byte layout is part of the file format.
+mod delivery;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Esn, Result, RoomKey, ServerKey, StateRef, UserKey};
+
+pub use self::delivery::*;
 
 /// A value that a table keeps as postcard.
 pub trait Record: Serialize + DeserializeOwned {

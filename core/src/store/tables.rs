@@ -134,6 +134,14 @@ tables! {
     out_log: u64 => (u64, u32, u32);
     /// Server -> delivery record.
     dest: u32 => &'static [u8];
+    /// (server, place) -> letter: what waits for a server beside events, in order.
+    out_letter: (u32, u64) => &'static [u8];
+    /// Server -> the last place that a letter got. Places are never used twice.
+    out_seq: u32 => u64;
+    /// (server, slot) -> place: the letter that a newer one of its kind replaces.
+    out_slot: (u32, &'static [u8; 16]) => u64;
+    /// (event of ours, server) -> why that server will not have it.
+    refused: (u64, u32) => &'static [u8];
     /// (server, transaction hash) -> answer and time.
     in_txn: (u32, &'static [u8; 16]) => &'static [u8];
     /// (time in ms, server, transaction hash) -> nothing: the lifetime of `in_txn`.

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const TRANSACTION_PDUS_MAX: usize = 50;
 /// EDUs in one transaction. Server-server API, "Transactions".
 pub const TRANSACTION_EDUS_MAX: usize = 100;
+/// Bytes of the EDUs that we put into one transaction. With 50 PDUs of 64 KiB it stays below what a receiver reads.
+pub const TRANSACTION_EDU_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one PDU, in canonical JSON with its signatures. Client-server API, "Size limits".
 pub const PDU_BYTES_MAX: usize = 65_536;
 /// Bytes of one inbound federation request body: 50 PDUs of 64 KiB, 100 EDUs, and room for their envelope.

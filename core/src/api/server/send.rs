@@ -46,13 +46,15 @@ async fn send_transaction_message(State(home): State<Arc<Home>>, call: Signed<Re
     if let Some(answer) = answered(&home, &origin, txn)? {
         return Ok(Response::new(answer));
     }
+    // First, because they may hold the keys that the events are read with, and because a transaction that is remembered as
+    // answered must have been taken whole.
+    for message in &request.edus {
+        edu::take(&home, &origin, message.json()).await?;
+    }
     let has_pdus = !request.pdus.is_empty();
     let verdicts = federation::receive(&home, &origin, request.pdus).await?;
     if has_pdus {
         remember(&home, origin.clone(), txn, &verdicts).await?;
-    }
-    for message in &request.edus {
-        edu::take(&home, &origin, message.json()).await?;
     }
     Ok(Response::new(verdicts))
 }

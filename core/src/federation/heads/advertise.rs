@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedServerName, OwnedTransactionId, ServerName, UInt,
-    api::federation::transactions::send_transaction_message::v1::Request, serde::Raw,
-};
+use ruma::{OwnedServerName, ServerName};
 use serde_json::json;
 
 use super::{EDU_TYPE, Heads, Told};
 use crate::{
     federation::sources,
     home::Home,
-    outbox::{self, FederationError, request},
+    outbox::{self, FederationError, tell_now},
     rooms::Room,
     store::{Result, RoomKey, Stored},
     types::limits::ADVERTISED_ROOMS_MAX,
@@ -43,12 +40,7 @@ pub(super) async fn tell(home: &Home, server: OwnedServerName, rooms: BTreeSet<R
 /// Sends one advertisement. The receiver answers once it has fetched what it lacked.
 pub(super) async fn send(home: &Home, server: &ServerName, heads: &Heads) -> Result<(), FederationError> {
     let edu = json!({ "edu_type": EDU_TYPE, "content": heads });
-    let edu = serde_json::value::to_raw_value(&edu).map_err(|error| FederationError::Unsendable(error.to_string()))?;
-    let id = OwnedTransactionId::from(format!("h{}", home.ports.random.token(16)));
-    let now = MilliSecondsSinceUnixEpoch(UInt::new_saturating(home.now().0));
-    let mut transaction = Request::new(id, home.server_name().to_owned(), now);
-    transaction.edus = vec![Raw::from_json(edu)];
-    request(home, server, transaction).await?;
+    tell_now(home, server, vec![edu.to_string()]).await?;
     for (room, heads) in &heads.rooms {
         home.note_has(server, room, heads);
     }
