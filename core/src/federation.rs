@@ -21,6 +21,7 @@ mod leave;
 
 mod profile;
 mod receive;
+mod rescind;
 mod sources;
 mod template;
 

@@ -12,7 +12,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{acl, catch_up::CatchUp};
+use super::{acl, catch_up::CatchUp, rescind};
 use crate::{
     event::{Pdu, verify},
     home::Home,
@@ -125,8 +125,7 @@ async fn receive_room(
         return Err(ReceiveError::Unavailable(format!("{room} is being joined; try again in a moment")));
     }
     let Some(door) = door else {
-        tracing::debug!(%from, %room, "events of an unknown room are dropped");
-        return Ok(Verdicts::new());
+        return Ok(rescind::take_back(home, room, raws).await?);
     };
     let pdus = door.verified(home, from, raws);
     if shut {

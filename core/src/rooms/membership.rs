@@ -295,7 +295,7 @@ fn servers_to_ask(
 }
 
 /// Who sent the invite that a user holds to a room that we are not in.
-fn inviter(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<OwnedUserId>, StoreError> {
+pub(crate) fn inviter(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<OwnedUserId>, StoreError> {
     let Some(row) = view.inv()?.row((user.0, room.0))? else { return Ok(None) };
     let record = InviteRecord::decode(row.value())?;
     #[derive(serde::Deserialize)]
