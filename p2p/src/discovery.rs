@@ -41,6 +41,59 @@ pub enum Discovery {
     Loopback,
 }
 
+/// How a node is announced on the local network, by us or by the platform: one DNS-SD service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// The service type, as Android and Apple want it: `_hearth._udp`.
+    pub service: String,
+    /// The instance's name: the server's name.
+    pub instance: String,
+    /// The port of the SRV record.
+    pub port: u16,
+    /// The TXT record: `id`, `boot`, and the ports by transport.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Announcement {
+    /// The announcement of a node that listens at these addresses.
+    pub(crate) fn new(name: &ServerName, boot: &str, listening: &[Multiaddr]) -> Self {
+        let ports = ports(listening);
+        let mut properties: BTreeMap<String, String> =
+            ports.iter().map(|(key, port)| ((*key).to_owned(), port.to_string())).collect();
+        properties.insert("id".to_owned(), name.to_string());
+        properties.insert("boot".to_owned(), boot.to_owned());
+        Self {
+            service: SERVICE.trim_end_matches(".local.").to_owned(),
+            instance: name.to_string(),
+            port: ports.values().next().copied().unwrap_or_default(),
+            properties,
+        }
+    }
+}
+
+/// The addresses of a peer that the platform's own discovery found, each with the peer's id at its end: what its TXT record
+/// and the addresses of its host say together. Empty for what is no announcement of a node.
+pub fn found_addresses(properties: &BTreeMap<String, String>, hosts: &[IpAddr]) -> Vec<Multiaddr> {
+    let id = properties.get("id").and_then(|id| <&ServerName>::try_from(id.as_str()).ok());
+    let Some(peer) = id.and_then(peer_id_of) else { return Vec::new() };
+    let port = |key: &str| properties.get(key).and_then(|port| port.parse().ok());
+    let addresses = addresses_at(hosts.iter().copied(), port);
+    addresses.into_iter().map(|address| address.with(libp2p::multiaddr::Protocol::P2p(peer))).collect()
+}
+
+/// What is dialled at the given hosts and ports: QUIC and TCP, sorted, not too many.
+fn addresses_at(hosts: impl Iterator<Item = IpAddr>, port: impl for<'k> Fn(&'k str) -> Option<u16>) -> Vec<Multiaddr> {
+    let mut addresses = Vec::new();
+    for ip in hosts {
+        let (quic_port, tcp_port) = if ip.is_ipv4() { ("quic", "tcp") } else { ("quic6", "tcp6") };
+        addresses.extend(port(quic_port).map(|port| quic(ip, port)));
+        addresses.extend(port(tcp_port).map(|port| tcp(ip, port)));
+    }
+    addresses.sort();
+    addresses.truncate(ADDRESSES_PER_PEER_MAX);
+    addresses
+}
+
 /// What was seen.
 #[derive(Debug)]
 pub(crate) enum Sighting {
@@ -94,10 +147,8 @@ impl Beacon {
     /// Announces where we listen now, on the interfaces that are there now.
     pub(crate) fn announce(&self, listening: &[Multiaddr]) -> Result<(), MeshError> {
         let refused = |error: mdns_sd::Error| MeshError::Discovery(error.to_string());
-        let mut properties = vec![("id".to_owned(), self.name.to_string()), ("boot".to_owned(), self.boot.clone())];
-        let ports = ports(listening);
-        properties.extend(ports.iter().map(|(key, port)| ((*key).to_owned(), port.to_string())));
-        let port = ports.values().next().copied().unwrap_or_default();
+        let Announcement { port, properties, .. } = Announcement::new(&self.name, &self.boot, listening);
+        let properties: Vec<(String, String)> = properties.into_iter().collect();
         let host = format!("{}.local.", self.name);
         let name = self.name.as_str();
         let info = if self.discovery == Discovery::Loopback {
@@ -148,17 +199,10 @@ impl Beacon {
         }
         self.instances.insert(service.get_fullname().to_owned(), peer);
         let boot = service.get_property_val_str("boot").filter(|boot| boot.len() <= 32).map(str::to_owned);
-        let port = |key| service.get_property_val_str(key).and_then(|port| port.parse::<u16>().ok());
-        let ips: Vec<_> = service.get_addresses().iter().map(|ip| ip.to_ip_addr()).collect();
+        let port = |key: &str| service.get_property_val_str(key).and_then(|port| port.parse::<u16>().ok());
         let loopback = self.discovery == Discovery::Loopback;
-        let mut addresses = Vec::new();
-        for ip in ips.into_iter().filter(|ip| ip.is_loopback() == loopback) {
-            let (quic_port, tcp_port) = if ip.is_ipv4() { ("quic", "tcp") } else { ("quic6", "tcp6") };
-            addresses.extend(port(quic_port).map(|port| quic(ip, port)));
-            addresses.extend(port(tcp_port).map(|port| tcp(ip, port)));
-        }
-        addresses.sort();
-        addresses.truncate(ADDRESSES_PER_PEER_MAX);
+        let hosts = service.get_addresses().iter().map(|ip| ip.to_ip_addr()).filter(|ip| ip.is_loopback() == loopback);
+        let addresses = addresses_at(hosts, port);
         Some(Sighting::Appeared { peer, boot, addresses })
     }
 

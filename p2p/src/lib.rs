@@ -48,6 +48,6 @@ pub mod node;
 mod streams;
 mod transport;
 
-pub use discovery::Discovery;
+pub use discovery::{Announcement, Discovery, found_addresses};
 pub use libp2p::Multiaddr;
 pub use mesh::{Mesh, MeshConfig, MeshError, PeerEvent, PeerStatus};

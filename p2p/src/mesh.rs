@@ -18,7 +18,7 @@ use ruma::OwnedServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    discovery::Discovery,
+    discovery::{Announcement, Discovery},
     identity::{keypair, server_name_of},
     streams::Open,
     transport::MeshTransport,
@@ -96,6 +96,7 @@ pub(crate) enum Command {
     Open(PeerId, Open),
     Add(Multiaddr),
     Addresses(oneshot::Sender<Vec<Multiaddr>>),
+    Announcement(oneshot::Sender<Announcement>),
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     Stop(oneshot::Sender<()>),
 }
@@ -148,6 +149,11 @@ impl Mesh {
     /// Where this node listens, each address with the peer id at its end.
     pub async fn listen_addresses(&self) -> Vec<Multiaddr> {
         self.ask(Command::Addresses).await.unwrap_or_default()
+    }
+
+    /// What the platform's own discovery must announce for this node, when ours is off.
+    pub async fn announcement(&self) -> Announcement {
+        self.ask(Command::Announcement).await.unwrap_or_default()
     }
 
     /// Everybody who is connected or whose address is known.

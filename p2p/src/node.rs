@@ -2,7 +2,9 @@
 //!
 //! What the binary runs and what the phone's bindings will wrap. Deliberately absent: signals, terminals and flags.
 
+mod clients;
 mod control;
+mod network;
 mod switch;
 
 use std::{
@@ -21,17 +23,18 @@ use hearth_core::{
 };
 use libp2p::Multiaddr;
 use ruma::OwnedServerName;
-use tokio::{sync::Mutex, task::JoinHandle};
 
-use self::switch::Switch;
+use self::{clients::Clients, switch::Switch};
 use crate::{
-    Discovery, Mesh, MeshConfig, MeshError, PeerEvent,
+    Discovery, MeshConfig, MeshError,
     host::{SystemClock, SystemRandom},
     identity::{self, IdentityError},
-    loopback,
 };
 
-pub use self::control::RunFile;
+pub use self::{
+    control::RunFile,
+    network::{Network, Peer},
+};
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -46,8 +49,8 @@ pub struct NodeConfig {
     pub peers: Vec<Multiaddr>,
     /// Where to look for others.
     pub discovery: Discovery,
-    /// Where the client API listens.
-    pub client_listen: SocketAddr,
+    /// Where the client API listens from the start. `None`: nowhere, until [`Node::open_clients`].
+    pub client_listen: Option<SocketAddr>,
     /// Who may make an account.
     pub registration: Registration,
 }
@@ -100,27 +103,13 @@ pub enum NodeError {
 pub struct Node {
     homeserver: Homeserver,
     network: Arc<Network>,
-    client: SocketAddr,
+    clients: Clients,
     first_start: bool,
-    clients: JoinHandle<()>,
     run_file: PathBuf,
 }
 
-/// The network half, which can be switched off and on while the homeserver runs.
-struct Network {
-    config: MeshConfig,
-    switch: Arc<Switch>,
-    homeserver: Homeserver,
-    running: Mutex<Option<Running>>,
-}
-
-struct Running {
-    mesh: Mesh,
-    events: JoinHandle<()>,
-}
-
 impl Node {
-    /// Opens the data, starts the homeserver, the network and the client API.
+    /// Opens the data, starts the homeserver and the network, and opens the client API if it is asked for.
     ///
     /// # Errors
     /// See [`NodeError`]. Nothing keeps running then.
@@ -129,29 +118,58 @@ impl Node {
         let directory = |source| NodeError::Directory { path: data.clone(), source };
         fs::create_dir_all(&data).map_err(directory)?;
         let (secret, first_start) = identity::load_or_create(&key_path(&data))?;
-        let (listener, client) = loopback::bind(config.client_listen)
-            .await
-            .map_err(|source| NodeError::Client { address: config.client_listen, source })?;
         let switch = Arc::<Switch>::default();
         let homeserver = open_homeserver(&config, &secret, switch.clone())?;
         let mesh = MeshConfig { secret, listen: config.listen, peers: config.peers, discovery: config.discovery };
-        let network = Network { config: mesh, switch, homeserver: homeserver.clone(), running: Mutex::default() };
-        let network = Arc::new(network);
-        if let Err(error) = network.switch_on().await {
-            stop_quietly(&homeserver).await;
-            return Err(error.into());
+        let network = Arc::new(Network::new(mesh, switch, homeserver.clone()));
+        let (clients, run_file) = (Clients::default(), run_file_path(&data));
+        let node = Self { homeserver, network, clients, first_start, run_file };
+        match node.begin(config.client_listen).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                if let Err(error) = node.stop().await {
+                    tracing::warn!(%error, "the database did not close cleanly");
+                }
+                Err(error)
+            }
         }
-        homeserver.start();
-        let (control, token) = control::router(homeserver.clone(), network.clone());
-        let run_file = run_file_path(&data);
-        if let Err(source) = control::write_run_file(&run_file, client, &token) {
-            network.switch_off().await;
-            stop_quietly(&homeserver).await;
-            return Err(NodeError::RunFile { path: run_file, source });
+    }
+
+    async fn begin(&self, client_listen: Option<SocketAddr>) -> Result<(), NodeError> {
+        // First, because a port that is taken is the likeliest mistake, and the others should not be bothered by it.
+        if let Some(address) = client_listen {
+            self.open_clients(address).await?;
         }
-        let router = homeserver.client_router().merge(control);
-        let clients = tokio::spawn(loopback::serve(listener, router));
-        Ok(Self { homeserver, network, client, first_start, clients, run_file })
+        self.network.switch_on().await?;
+        self.homeserver.start();
+        Ok(())
+    }
+
+    /// Opens the client API for ordinary Matrix clients, and answers where it listens. Does nothing while it is open.
+    ///
+    /// # Errors
+    /// [`NodeError::Client`] and [`NodeError::RunFile`].
+    pub async fn open_clients(&self, address: SocketAddr) -> Result<SocketAddr, NodeError> {
+        let (control, token) = control::router(self.homeserver.clone(), self.network.clone());
+        let router = self.homeserver.client_router().merge(control);
+        if let Some(open) = self.clients.address().await {
+            return Ok(open);
+        }
+        let client =
+            self.clients.open(address, router).await.map_err(|source| NodeError::Client { address, source })?;
+        if let Err(source) = control::write_run_file(&self.run_file, client, &token) {
+            self.clients.close().await;
+            return Err(NodeError::RunFile { path: self.run_file.clone(), source });
+        }
+        Ok(client)
+    }
+
+    /// Closes the client API and its connections.
+    pub async fn close_clients(&self) {
+        self.clients.close().await;
+        if let Err(error) = fs::remove_file(&self.run_file) {
+            tracing::debug!(%error, "the run file stays behind");
+        }
     }
 
     /// The homeserver.
@@ -159,14 +177,19 @@ impl Node {
         &self.homeserver
     }
 
+    /// The network half.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
     /// The server's name.
     pub fn server_name(&self) -> OwnedServerName {
         self.homeserver.home().server_name().to_owned()
     }
 
-    /// Where the client API listens.
-    pub fn client_address(&self) -> SocketAddr {
-        self.client
+    /// Where the client API listens, while it is open.
+    pub async fn client_address(&self) -> Option<SocketAddr> {
+        self.clients.address().await
     }
 
     /// Whether the key was made just now.
@@ -174,86 +197,26 @@ impl Node {
         self.first_start
     }
 
-    /// Where other homeservers reach this one. Empty while the network is off.
-    pub async fn addresses(&self) -> Vec<Multiaddr> {
-        self.network.addresses().await
-    }
-
     /// Waits until the database has failed for good, and says how. A full disk is the usual reason.
     pub async fn failed(&self) -> StoreError {
         self.homeserver.home().store.failed().await
     }
 
-    /// Ends everything in order: no more clients, no more peers, then the store. What was answered is on disk.
+    /// Ends everything in order: no more clients, no more peers, then the store. What was answered is on disk, and no file is
+    /// locked any more when this returns.
     ///
     /// # Errors
     /// When the last write fails.
-    pub async fn stop(self) -> Result<(), StoreError> {
-        self.clients.abort();
+    pub async fn stop(&self) -> Result<(), StoreError> {
+        self.close_clients().await;
         self.network.switch_off().await;
-        let stopped = self.homeserver.stop().await;
-        if let Err(error) = fs::remove_file(&self.run_file) {
-            tracing::debug!(%error, "the run file stays behind");
-        }
-        stopped
+        self.homeserver.stop().await
     }
 }
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node")
-            .field("homeserver", &self.homeserver)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Network {
-    /// Starts the mesh; does nothing while it runs.
-    async fn switch_on(&self) -> Result<(), MeshError> {
-        let mut running = self.running.lock().await;
-        if running.is_some() {
-            return Ok(());
-        }
-        let (mesh, mut events) = Mesh::start(self.config.clone()).await?;
-        mesh.serve(self.homeserver.federation_router());
-        self.switch.set(Some(mesh.transport()));
-        let homeserver = self.homeserver.clone();
-        let events = tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                match event {
-                    PeerEvent::Seen(server) => homeserver.peer_seen(&server),
-                    PeerEvent::Gone(server) => homeserver.peer_gone(&server),
-                }
-            }
-        });
-        *running = Some(Running { mesh, events });
-        Ok(())
-    }
-
-    /// Ends the mesh. The homeserver goes on alone, and queues.
-    async fn switch_off(&self) {
-        let Some(running) = self.running.lock().await.take() else { return };
-        self.switch.set(None);
-        running.mesh.stop().await;
-        running.events.abort();
-        for server in self.homeserver.home().near() {
-            self.homeserver.peer_gone(&server);
-        }
-    }
-
-    async fn addresses(&self) -> Vec<Multiaddr> {
-        match &*self.running.lock().await {
-            Some(running) => running.mesh.listen_addresses().await,
-            None => Vec::new(),
-        }
-    }
-
-    async fn peers(&self) -> Vec<crate::PeerStatus> {
-        match &*self.running.lock().await {
-            Some(running) => running.mesh.peers().await,
-            None => Vec::new(),
-        }
+        f.debug_struct("Node").field("homeserver", &self.homeserver).finish_non_exhaustive()
     }
 }
 
@@ -281,10 +244,4 @@ pub fn key_path(data: &Path) -> PathBuf {
 /// The file that tells where a running node listens.
 pub fn run_file_path(data: &Path) -> PathBuf {
     data.join("run.json")
-}
-
-async fn stop_quietly(homeserver: &Homeserver) {
-    if let Err(error) = homeserver.stop().await {
-        tracing::warn!(%error, "the database did not close cleanly");
-    }
 }

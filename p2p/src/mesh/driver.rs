@@ -35,7 +35,7 @@ use super::{
 use crate::{
     addresses::{Source, default_listen, ip_of, split_peer, transport_of},
     behaviour::{Behaviour, BehaviourEvent, boot_of, swarm},
-    discovery::{Beacon, Discovery, Sighting},
+    discovery::{Announcement, Beacon, Discovery, Sighting},
     http::server,
     identity::server_name_of,
     limits::{ADMITTED_MAX, REQUEST_HEAD_TIMEOUT},
@@ -54,6 +54,8 @@ const GOODBYE: Duration = Duration::from_millis(300);
 /// See the module.
 pub(super) struct Driver {
     swarm: Swarm<Behaviour>,
+    name: OwnedServerName,
+    boot: String,
     contacts: Contacts,
     beacon: Option<Beacon>,
     announce_at: Option<Instant>,
@@ -83,7 +85,7 @@ impl Driver {
         let loopback_only = config.discovery == Discovery::Loopback;
         listen(&mut swarm, config.listen, loopback_only).await?;
         let listening: Vec<_> = swarm.listeners().cloned().collect();
-        let beacon = Beacon::start(config.discovery, name, boot, &listening)?;
+        let beacon = Beacon::start(config.discovery, name.clone(), boot.clone(), &listening)?;
         let mut contacts = Contacts::new(local, loopback_only);
         for address in config.peers {
             let (bare, peer) = split_peer(address.clone());
@@ -91,7 +93,21 @@ impl Driver {
             contacts.add(peer, bare, Source::Configured, Instant::now());
         }
         let (unread, requests) = (BTreeMap::new(), JoinSet::new());
-        Ok(Self { swarm, contacts, beacon, announce_at: None, commands, events, unread, inbound, requests, router })
+        let announce_at = None;
+        Ok(Self {
+            swarm,
+            name,
+            boot,
+            contacts,
+            beacon,
+            announce_at,
+            commands,
+            events,
+            unread,
+            inbound,
+            requests,
+            router,
+        })
     }
 
     /// Runs until it is stopped or nobody holds a handle any more.
@@ -185,6 +201,10 @@ impl Driver {
                 // QUIC first, as people should copy it; the rest of the order only has to be one.
                 addresses.sort_by_key(|address| (transport_of(address), address.clone()));
                 drop(reply.send(addresses.into_iter().map(|address| address.with(Protocol::P2p(local))).collect()));
+            }
+            Command::Announcement(reply) => {
+                let listening: Vec<_> = self.swarm.listeners().cloned().collect();
+                drop(reply.send(Announcement::new(&self.name, &self.boot, &listening)));
             }
             Command::Peers(reply) => drop(reply.send(self.peers())),
             // The loop has taken it.

@@ -102,7 +102,7 @@ async fn status(State(control): State<Control>, headers: HeaderMap) -> Response<
             return answer(StatusCode::INTERNAL_SERVER_ERROR, &serde_json::json!({ "error": error.to_string() }));
         }
     };
-    let peers = control.network.peers().await.into_iter().map(|peer| Peer {
+    let peers = control.network.peers().await.into_iter().map(|peer| peer.status).map(|peer| Peer {
         server: peer.server.to_string(),
         connected: peer.connected,
         transport: peer.transport,

@@ -98,15 +98,16 @@ fn config(arguments: RunArguments) -> Result<NodeConfig> {
         listen: arguments.listen,
         peers: arguments.peer,
         discovery,
-        client_listen: arguments.client_listen,
+        client_listen: Some(arguments.client_listen),
         registration,
     })
 }
 
 async fn greet(node: &Node, name: Option<&str>) -> Result<()> {
-    let addresses = node.addresses().await;
+    let addresses = node.network().addresses().await;
+    let client = node.client_address().await.context("the client API is closed")?;
     println!("server name: {}", node.server_name());
-    println!("client API: http://{}", node.client_address());
+    println!("client API: http://{client}");
     for address in &addresses {
         println!("listening: {address}");
     }
@@ -118,7 +119,7 @@ async fn greet(node: &Node, name: Option<&str>) -> Result<()> {
             Ok(code) => println!("{code}"),
             Err(error) => tracing::warn!(%error, "no QR code of the contact"),
         }
-        println!("Register {user} with any Matrix client at http://{}", node.client_address());
+        println!("Register {user} with any Matrix client at http://{client}");
     }
     Ok(())
 }
