@@ -4,6 +4,17 @@
 //! anything: which Hearth this is, and which Matrix rooms it can hold. Deliberately absent: the node itself, and any ruma or
 //! libp2p type, because what crosses to an app must not change when a library below changes.
 
+mod error;
+mod logs;
+mod platform;
+mod runtime;
+mod watch;
+
+pub use self::{
+    error::NodeError,
+    platform::{LogLevel, LogRecord, LogSink, Platform, PlatformError},
+    watch::TaskHandle,
+};
 use hearth_core::event::{DEFAULT_ROOM_VERSION, ROOM_VERSIONS};
 
 uniffi::setup_scaffolding!();
