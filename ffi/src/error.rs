@@ -3,6 +3,7 @@
 //! Each carries one sentence for a person or a log. The field is called `reason` because Kotlin's exceptions have a `message`
 //! of their own. A panic inside of Hearth becomes [`NodeError::Internal`] and takes nothing else with it.
 
+use hearth_core::chat::ChatError;
 use hearth_p2p::node::NodeError as StartError;
 
 /// Why something could not be done.
@@ -88,8 +89,33 @@ impl NodeError {
         Self::InvalidInput { reason: reason.to_string() }
     }
 
+    pub(crate) fn network(reason: impl std::fmt::Display) -> Self {
+        Self::Network { reason: reason.to_string() }
+    }
+
+    pub(crate) fn storage(reason: impl std::fmt::Display) -> Self {
+        Self::Storage { reason: reason.to_string() }
+    }
+
     pub(crate) fn internal(reason: impl std::fmt::Display) -> Self {
         Self::Internal { reason: reason.to_string() }
+    }
+}
+
+impl From<ChatError> for NodeError {
+    fn from(error: ChatError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ChatError::NotFound(_) => Self::NotFound { reason },
+            ChatError::Forbidden(_) => Self::Forbidden { reason },
+            ChatError::Invalid(_) | ChatError::TooLarge(_) => Self::InvalidInput { reason },
+            ChatError::Crypto(_) => Self::Crypto { reason },
+            ChatError::Network(_) => Self::Network { reason },
+            ChatError::Cancelled => Self::Cancelled { reason },
+            ChatError::Closed => Self::NotRunning { reason },
+            ChatError::Store(_) => Self::Storage { reason },
+            _ => Self::Internal { reason },
+        }
     }
 }
 

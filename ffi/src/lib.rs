@@ -4,14 +4,18 @@
 //! anything: which Hearth this is, and which Matrix rooms it can hold. Deliberately absent: the node itself, and any ruma or
 //! libp2p type, because what crosses to an app must not change when a library below changes.
 
+mod config;
 mod error;
 mod logs;
+mod node;
 mod platform;
 mod runtime;
 mod watch;
 
 pub use self::{
+    config::{DiscoveryMode, NodeConfig},
     error::NodeError,
+    node::{FetchSummary, Node, NodeState},
     platform::{LogLevel, LogRecord, LogSink, Platform, PlatformError},
     watch::TaskHandle,
 };
