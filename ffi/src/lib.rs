@@ -4,19 +4,38 @@
 //! anything: which Hearth this is, and which Matrix rooms it can hold. Deliberately absent: the node itself, and any ruma or
 //! libp2p type, because what crosses to an app must not change when a library below changes.
 
+mod backup;
+mod client_api;
 mod config;
 mod error;
 mod logs;
 mod node;
+mod parse;
+mod people;
 mod platform;
+mod records;
+mod room;
+mod rooms;
 mod runtime;
+mod timeline;
+mod verification;
 mod watch;
 
 pub use self::{
+    backup::Backup,
+    client_api::{ClientAccess, ClientApi},
     config::{DiscoveryMode, NodeConfig},
     error::NodeError,
     node::{FetchSummary, Node, NodeState},
+    people::{
+        Announcement, Contact, ContactPreview, Contacts, Identity, Peer, Peers, PeersListener, QrMatrix, qr_matrix,
+    },
     platform::{LogLevel, LogRecord, LogSink, Platform, PlatformError},
+    records::*,
+    room::{Room, TypingListener},
+    rooms::{Rooms, RoomsListener},
+    timeline::{FileInfo, OutgoingText, ProgressListener, SendHandle, Timeline, TimelineListener},
+    verification::{Emoji, PersonTrust, VerificationInfo, VerificationListener, VerificationState, Verifications},
     watch::TaskHandle,
 };
 use hearth_core::event::{DEFAULT_ROOM_VERSION, ROOM_VERSIONS};

@@ -4,19 +4,39 @@
 //! So a listener that takes a minute costs a thread for a minute and no memory. One that throws gets the next batch as if it
 //! had taken this one. It runs on a thread where it may block and may call the node back.
 
-use std::{future::Future, sync::Mutex, sync::PoisonError};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::error::NodeError;
+use crate::{
+    error::NodeError,
+    node::{Running, Shared},
+};
+
+/// Sees whether a subscription has ended, and does not end it.
+pub(crate) struct Watcher(AbortHandle);
+
+impl Watcher {
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
 
 /// A subscription. It ends when [`TaskHandle::cancel`] is called or the last reference to this is gone.
 #[derive(Debug, uniffi::Object)]
 pub struct TaskHandle(Mutex<Option<AbortHandle>>);
 
 impl TaskHandle {
-    pub(crate) fn new<T>(task: &JoinHandle<T>) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self(Mutex::new(Some(task.abort_handle()))))
+    /// What sees whether it has ended.
+    pub(crate) fn watcher(&self) -> Option<Watcher> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map(Watcher)
+    }
+
+    pub(crate) fn new<T>(task: &JoinHandle<T>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(task.abort_handle()))))
     }
 }
 
@@ -56,9 +76,69 @@ where
     Fut: Future<Output = Option<T>>,
 {
     while let Some(batch) = next().await {
-        let listener = listener.clone();
-        if let Err(error) = call_out(move || listener(batch)).await {
-            tracing::warn!(%error, "a listener failed; it is called again with what comes next");
-        }
+        hand_over(&listener, batch).await;
     }
+}
+
+async fn hand_over<T: Send + 'static>(listener: &(impl Fn(T) + Clone + Send + 'static), batch: T) {
+    let listener = listener.clone();
+    if let Err(error) = call_out(move || listener(batch)).await {
+        tracing::warn!(%error, "a listener failed; it is called again with what comes next");
+    }
+}
+
+/// A future that borrows what it was made from.
+pub(crate) type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Follows a feed that is pulled through a shared handle, through every pause of the node, and hands its batches to a
+/// listener.
+pub(crate) fn follow<Feed, T, Open, Next, Fut>(
+    shared: &Arc<Shared>,
+    open: Open,
+    next: Next,
+    listener: impl Fn(T) + Clone + Send + Sync + 'static,
+) -> Result<Arc<TaskHandle>, NodeError>
+where
+    Feed: Clone + Send + Sync + 'static,
+    T: Send + 'static,
+    Open: Fn(&Arc<Running>) -> Feed + Send + Sync + 'static,
+    Next: Fn(Feed) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Option<T>> + Send + 'static,
+{
+    let phases = shared.phases.clone();
+    let task = shared.runtime.spawn(async move {
+        while let Some(running) = phases.until_running().await {
+            let feed = open(&running);
+            pump(|| next(feed.clone()), listener.clone()).await;
+            phases.until_other(running).await;
+        }
+    })?;
+    Ok(TaskHandle::new(&task))
+}
+
+/// As [`follow`], for a feed that only one can hold.
+pub(crate) fn follow_mut<Feed, T, Open, Next>(
+    shared: &Arc<Shared>,
+    open: Open,
+    next: Next,
+    listener: impl Fn(T) + Clone + Send + Sync + 'static,
+) -> Result<Arc<TaskHandle>, NodeError>
+where
+    Feed: Send + 'static,
+    T: Send + 'static,
+    Open: Fn(&Arc<Running>) -> Feed + Send + Sync + 'static,
+    Next: for<'a> Fn(&'a mut Feed) -> BoxFuture<'a, Option<T>> + Send + Sync + 'static,
+{
+    let phases = shared.phases.clone();
+    let task = shared.runtime.spawn(async move {
+        while let Some(running) = phases.until_running().await {
+            let mut feed = open(&running);
+            while let Some(batch) = next(&mut feed).await {
+                hand_over(&listener, batch).await;
+            }
+            drop(feed);
+            phases.until_other(running).await;
+        }
+    })?;
+    Ok(TaskHandle::new(&task))
 }

@@ -41,6 +41,7 @@ pub(crate) struct Running {
     pub(crate) chat: Chat,
 }
 
+/// See [`NodeState`].
 #[derive(Clone, Default)]
 pub(crate) enum Phase {
     #[default]
@@ -51,6 +52,7 @@ pub(crate) enum Phase {
 }
 
 /// The phase, to be read from any thread and waited on.
+#[derive(Clone)]
 pub(crate) struct Phases(watch::Sender<Phase>);
 
 impl Default for Phases {
@@ -99,6 +101,16 @@ impl Phases {
             Phase::Running(running) => Some(running),
             _ => None,
         }
+    }
+}
+
+impl Phases {
+    /// Waits until something else than this runs, or nothing.
+    pub(crate) async fn until_other(&self, running: Arc<Running>) {
+        let mut phases = self.0.subscribe();
+        let is_other = |phase: &Phase| !matches!(phase, Phase::Running(now) if Arc::ptr_eq(now, &running));
+        // The sender lives in `self`.
+        drop(phases.wait_for(is_other).await);
     }
 }
 
