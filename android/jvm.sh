@@ -6,5 +6,5 @@
 set -euo pipefail
 here=$(realpath "$(dirname "$0")")
 libraries=${HEARTH_LIBRARIES:-$here/../target/debug}
-classes=$here/build/maven
+classes=$here/hearth/build/maven
 exec java -Djna.library.path="$libraries" -cp "$classes/test-classes:$classes/classes:$(cat "$classes/classpath")" "$@"

@@ -31,7 +31,7 @@ class RowsTest {
 
     @Test
     fun `only the Android half knows Android`() {
-        val sources = File("hearth/src/main/kotlin/org/hearth")
+        val sources = File("src/main/kotlin/org/hearth")
         val shared = sources.listFiles { file -> file.extension == "kt" }.orEmpty()
         assertFalse(shared.isEmpty())
         for (file in shared) {
