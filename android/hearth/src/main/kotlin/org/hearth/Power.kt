@@ -29,7 +29,10 @@ interface Power {
     /** What the node does now. */
     val state: NodeState
 
-    /** Starts the homeserver, the client and the network; the first time it makes the key, the account and the device. */
+    /**
+     * Starts the homeserver, the client and the network, after a pause too; the first time it makes the key, the account and
+     * the device. Does nothing while the node runs.
+     */
     suspend fun start()
 
     /** Ends everything in order. */
@@ -88,7 +91,8 @@ class Lifecycle(private val node: Power, scope: CoroutineScope, private val grac
     fun end() = job.cancel()
 
     private suspend fun up() = attempt {
-        if (node.state == NodeState.PAUSED) node.resume() else node.start()
+        // From a pause too, and without a look at the state: while a background fetch runs it says nothing of what follows.
+        node.start()
         isRunning.value = true
     }
 
