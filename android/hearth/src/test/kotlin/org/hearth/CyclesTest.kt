@@ -2,6 +2,7 @@ package org.hearth
 
 import org.hearth.cli.residentKb
 import org.hearth.cli.threads
+import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.NewRoom
 import org.hearth.ffi.Node
 import org.hearth.ffi.NodeConfig
@@ -16,9 +17,10 @@ class CyclesTest {
     /** One cycle: a node is opened, subscribed to, started, paused, resumed, stopped and let go of, on the same files. */
     @Test
     fun `whole lives leave no file handle, no thread and no memory behind`() = phones {
-        val (keys, data) = MemoryKeys() to File(folder, "ana")
+        val keys = MemoryKeys()
+        val config = NodeConfig(dataDir = "$folder/ana", account = "ana", discovery = DiscoveryMode.PLATFORM)
         leaksNothing("open, start, pause, resume, stop, close", LIVES) {
-            val node = Node.open(NodeConfig(dataDir = data.path, account = "ana", discovery = org.hearth.ffi.DiscoveryMode.PLATFORM), keys, null)
+            val node = Node.open(config, keys, null)
             val (rooms, task) = node.rooms().let { it to it.subscribe(DEAF) }
             node.start()
             node.pause()

@@ -73,7 +73,8 @@ class Phones(val folder: File) {
         keys: Platform = MemoryKeys(),
         data: File = File(folder, name),
     ): Phone {
-        val config = NodeConfig(dataDir = data.path, account = name, displayName = name.replaceFirstChar(Char::uppercase), discovery = discovery)
+        val shown = name.replaceFirstChar(Char::uppercase)
+        val config = NodeConfig(dataDir = data.path, account = name, displayName = shown, discovery = discovery)
         return Phone(Hearth(config, keys), data, keys, scope).also(all::add)
     }
 
@@ -106,7 +107,8 @@ class Watched<T : Any>(private val state: StateFlow<T?>) {
 
     /** Waits until it says what is hoped for. */
     suspend fun until(hope: String, within: Duration = PATIENCE, fulfilled: (T) -> Boolean): T =
-        withTimeoutOrNull(within) { state.filterNotNull().first(fulfilled) } ?: error("not within $within: $hope; last was $now")
+        withTimeoutOrNull(within) { state.filterNotNull().first(fulfilled) }
+            ?: error("not within $within: $hope; last was $now")
 }
 
 /** One person's phone. */

@@ -78,7 +78,8 @@ class SealedSecretsTest {
         secrets.keystorePut("hearth.store-key", secret)
         val file = folder.walk().first(File::isFile)
         val whole = file.readBytes()
-        for (damaged in listOf(byteArrayOf(), whole.copyOf(whole.size - 1), whole.clone().apply { this[20] = (this[20] + 1).toByte() })) {
+        val changed = whole.clone().apply { this[20] = (this[20] + 1).toByte() }
+        for (damaged in listOf(byteArrayOf(), whole.copyOf(whole.size - 1), changed)) {
             file.writeBytes(damaged)
             assertThrows<PlatformException.Failed> { secrets.keystoreGet("hearth.store-key") }
         }
@@ -127,7 +128,8 @@ class SealedSecretsTest {
         ana.hearth.start()
         val before = ana.user
         ana.hearth.stop()
-        val again = phone("ana", keys = SealedSecrets(File(this@SealedSecretsTest.folder, "private"), keys, JvmDisk()), data = ana.data)
+        val later = SealedSecrets(File(this@SealedSecretsTest.folder, "private"), keys, JvmDisk())
+        val again = phone("ana", keys = later, data = ana.data)
         again.hearth.start()
         assertEquals(before, again.user)
         again.hearth.panicWipe()

@@ -6,7 +6,6 @@ import android.net.nsd.NsdServiceInfo
 import android.net.wifi.WifiManager
 import android.os.Build
 import kotlinx.coroutines.CompletableDeferred
-import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.channels.awaitClose
 import kotlinx.coroutines.flow.Flow
@@ -18,7 +17,6 @@ import org.hearth.ServiceDiscovery
 import org.hearth.Sighting
 import org.hearth.ffi.Announcement
 import java.net.InetAddress
-import java.util.concurrent.Executor
 import kotlin.coroutines.resume
 import kotlin.coroutines.suspendCoroutine
 import kotlin.time.Duration.Companion.seconds
@@ -82,18 +80,14 @@ internal class NsdRadio(context: Context) : ServiceDiscovery {
     }
 
     private suspend fun resolve(info: NsdServiceInfo): NsdServiceInfo? = suspendCoroutine { answer ->
-        @Suppress("DEPRECATION")
         val listener = object : NsdManager.ResolveListener {
             override fun onServiceResolved(resolved: NsdServiceInfo) = answer.resume(resolved)
 
             override fun onResolveFailed(failed: NsdServiceInfo, error: Int) = answer.resume(null)
         }
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU) {
-            nsd.resolveService(info, Executor(Runnable::run), listener)
-        } else {
-            @Suppress("DEPRECATION")
-            nsd.resolveService(info, listener)
-        }
+        // What took its place came with Android 14, and does the same here.
+        @Suppress("DEPRECATION")
+        nsd.resolveService(info, listener)
     }
 }
 

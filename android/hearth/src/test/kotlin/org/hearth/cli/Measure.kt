@@ -5,11 +5,8 @@
  */
 package org.hearth.cli
 
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.delay
-import kotlinx.coroutines.flow.filter
 import kotlinx.coroutines.flow.first
-import kotlinx.coroutines.runBlocking
 import org.hearth.Conversation
 import org.hearth.Hearth
 import org.hearth.MemoryKeys
@@ -74,10 +71,10 @@ private suspend fun memory(config: NodeConfig, keys: MemoryKeys) {
     hearth.start()
     val rows = hearth.rooms.items().first()
     val after = settledKb()
-    println("%-58s %7d KB (VmRSS, $before to $after)".format("memory added by a node with ${rows.size} rooms", after - before))
+    row("memory added by a node with ${rows.size} rooms", "%d KB (VmRSS, $before to $after)".format(after - before))
     hearth.stop()
     hearth.close()
-    println("%-58s %7d KB".format("the same after it was stopped", settledKb() - before))
+    row("the same after it was stopped", "${settledKb() - before} KB")
 }
 
 /** Rows that cross as a `Reset` of the whole list, again and again: what the border itself costs. */
@@ -100,18 +97,19 @@ private suspend fun crossings(config: NodeConfig, keys: MemoryKeys) {
         task.close()
     }
     val seconds = (System.nanoTime() - begin) / 1e9
-    println("%-58s %7.0f rows/s (%.2f ms for a list of $ROOMS)".format("rows of a room list to Kotlin", rows / seconds, seconds * 1e3 / rounds))
+    val list = seconds * 1e3 / rounds
+    row("rows of a room list to Kotlin", "%.0f rows/s (%.2f ms for a list of $ROOMS)".format(rows / seconds, list))
     diffs(hearth)
     val calls = System.nanoTime()
     repeat(ROUNDS) { hearth.node.state() }
-    println("%-58s %7.2f µs".format("a call that answers at once", (System.nanoTime() - calls) / 1e3 / ROUNDS))
+    row("a call that answers at once", "%.2f µs".format((System.nanoTime() - calls) / 1e3 / ROUNDS))
     val suspending = System.nanoTime()
     repeat(ROUNDS) { hearth.contactUri() }
-    println("%-58s %7.2f µs".format("a call that suspends", (System.nanoTime() - suspending) / 1e3 / ROUNDS))
+    row("a call that suspends", "%.2f µs".format((System.nanoTime() - suspending) / 1e3 / ROUNDS))
     val codes = System.nanoTime()
     val uri = hearth.contactUri()
     repeat(100) { qrMatrix(uri) }
-    println("%-58s %7.2f ms".format("a contact as a QR code", (System.nanoTime() - codes) / 1e6 / 100))
+    row("a contact as a QR code", "%.2f ms".format((System.nanoTime() - codes) / 1e6 / 100))
     hearth.stop()
     hearth.close()
 }
@@ -128,7 +126,8 @@ private suspend fun diffs(hearth: Hearth) {
     val begin = System.nanoTime()
     repeat(ROUNDS) { room.send("$it") }
     val seconds = (System.nanoTime() - begin) / 1e9
-    println("%-58s %7.0f sends/s, %.0f diffs/s".format("changes of one room, durable, one after another", ROUNDS / seconds, changes / seconds))
+    val (sends, seen) = ROUNDS / seconds to changes / seconds
+    row("changes of one room, durable, one after another", "%.0f sends/s, %.0f diffs/s".format(sends, seen))
     task.close()
 }
 
@@ -149,8 +148,11 @@ private suspend fun Phones.messages() {
 
 private fun figure(what: String, times: List<Double>) {
     val sorted = times.sorted()
-    println("%-58s %7.1f ms p50, %.1f p90, %.1f max (%d times)".format(what, sorted[sorted.size / 2], sorted[sorted.size * 9 / 10], sorted.last(), sorted.size))
+    val (half, most) = sorted[sorted.size / 2] to sorted[sorted.size * 9 / 10]
+    row(what, "%.1f ms p50, %.1f p90, %.1f max (%d times)".format(half, most, sorted.last(), sorted.size))
 }
+
+private fun row(what: String, figures: String) = println("%-52s %s".format(what, figures))
 
 private suspend fun settledKb(): Long {
     repeat(3) {

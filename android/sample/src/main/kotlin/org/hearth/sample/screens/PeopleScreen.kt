@@ -103,11 +103,12 @@ private fun TypedContact(add: (String) -> Unit) = Row(verticalAlignment = Alignm
 }
 
 @Composable
-private fun ContactRow(contact: Contact, talk: () -> Unit) = Row(Modifier.fillMaxWidth().clickable(onClick = talk).padding(8.dp)) {
-    val name = contact.name ?: contact.user.removePrefix("@").substringBefore(':')
-    Text(name, Modifier.weight(1f))
-    Text(if (contact.near) "nearby" else "away", color = if (contact.near) Color(0xFF2E7D32) else Color.Gray)
-}
+private fun ContactRow(contact: Contact, talk: () -> Unit) =
+    Row(Modifier.fillMaxWidth().clickable(onClick = talk).padding(8.dp)) {
+        val name = contact.name ?: contact.user.removePrefix("@").substringBefore(':')
+        Text(name, Modifier.weight(1f))
+        Text(if (contact.near) "nearby" else "away", color = if (contact.near) Color(0xFF2E7D32) else Color.Gray)
+    }
 
 @Composable
 private fun PeerRow(peer: Peer) = Row(Modifier.fillMaxWidth().padding(8.dp)) {

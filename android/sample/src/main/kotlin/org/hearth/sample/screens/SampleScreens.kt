@@ -65,9 +65,9 @@ fun SampleScreens(hearth: Hearth, devices: Devices, link: String?, keepOn: (Bool
         Column(Modifier.fillMaxSize()) {
             errors.sentence?.let { Banner(it) { errors.sentence = null } }
             when (val here = place) {
-                Place.Rooms -> RoomsScreen(hearth, errors, open = { place = Place.Talk(it) }, people = { place = Place.People }, keepOn)
-                Place.People -> PeopleScreen(hearth, devices, errors, back = { place = Place.Rooms }) { user ->
-                    scope.launch { errors.catching { hearth.rooms.direct(user).use { it.id() } }?.let { place = Place.Talk(it) } }
+                Place.Rooms -> RoomsScreen(hearth, errors, { place = Place.Talk(it) }, { place = Place.People }, keepOn)
+                Place.People -> PeopleScreen(hearth, devices, errors, { place = Place.Rooms }) { user ->
+                    errors.launch(scope) { place = Place.Talk(hearth.rooms.direct(user).use { it.id() }) }
                 }
                 is Place.Talk -> TalkScreen(hearth, here.room, devices, errors) { place = Place.Rooms }
             }

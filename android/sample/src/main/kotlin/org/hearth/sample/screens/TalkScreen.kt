@@ -5,7 +5,6 @@ import androidx.compose.foundation.background
 import androidx.compose.foundation.layout.Arrangement
 import androidx.compose.foundation.layout.Column
 import androidx.compose.foundation.layout.Row
-import androidx.compose.foundation.layout.fillMaxSize
 import androidx.compose.foundation.layout.fillMaxWidth
 import androidx.compose.foundation.layout.padding
 import androidx.compose.foundation.layout.widthIn
@@ -44,10 +43,15 @@ import org.hearth.ffi.Reach
 import org.hearth.ffi.SendState
 import org.hearth.ffi.Timeline
 import org.hearth.ffi.TimelineItem
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.TimeSource
+
+private val TYPING_AGAIN = 4.seconds
 
 /** What is said in a room, and a line to say something. */
 @Composable
-fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, back: () -> Unit) = Column(Modifier.fillMaxSize()) {
+fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, back: () -> Unit) = Column {
     val scope = rememberCoroutineScope()
     val room = remember(id) { hearth.rooms.get(id) }
     val timeline = remember(id) { room.timeline() }
@@ -68,7 +72,7 @@ fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, bac
             Item(item, timeline, devices) { errors.launch(scope) { timeline.retry(item.id) } }
         }
     }
-    Text(typists.joinToString { it.name }.let { if (it.isEmpty()) "" else "$it is typing…" }, Modifier.padding(horizontal = 16.dp))
+    if (typists.isNotEmpty()) Text("${typists.joinToString { it.name }} is typing…", Modifier.padding(horizontal = 16.dp))
     Composer(
         typing = { errors.launch(scope) { room.setTyping(it) } },
         say = { errors.launch(scope) { timeline.send(it) } },
@@ -86,7 +90,13 @@ fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, bac
 private fun Composer(typing: (Boolean) -> Unit, say: (String) -> Unit, photo: () -> Unit) =
     Row(Modifier.fillMaxWidth().padding(8.dp), verticalAlignment = Alignment.CenterVertically) {
         var text by remember { mutableStateOf("") }
-        LaunchedEffect(text.isEmpty()) { typing(text.isNotEmpty()) }
+        var told by remember { mutableStateOf(TimeSource.Monotonic.markNow() - TYPING_AGAIN) }
+        LaunchedEffect(text) {
+            // The others forget it after a while, so it is said again while the person types, and not at each letter.
+            if (text.isNotEmpty() && told.elapsedNow() < TYPING_AGAIN) return@LaunchedEffect
+            typing(text.isNotEmpty())
+            told = TimeSource.Monotonic.markNow() - if (text.isEmpty()) TYPING_AGAIN else Duration.ZERO
+        }
         TextButton(photo) { Text("Photo") }
         OutlinedTextField(text, { text = it }, Modifier.weight(1f), placeholder = { Text("Message") })
         TextButton({

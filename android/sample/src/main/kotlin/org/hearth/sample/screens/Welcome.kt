@@ -14,6 +14,7 @@ import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.remember
 import androidx.compose.runtime.setValue
+import androidx.compose.ui.Alignment
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.unit.dp
 import java.text.Normalizer
@@ -23,7 +24,7 @@ import java.text.Normalizer
 fun Welcome(chosen: (account: String, name: String) -> Unit) = MaterialTheme {
     var name by remember { mutableStateOf("") }
     Surface(Modifier.fillMaxSize()) {
-        Column(Modifier.padding(24.dp), verticalArrangement = Arrangement.spacedBy(16.dp, alignment = androidx.compose.ui.Alignment.CenterVertically)) {
+        Column(Modifier.padding(24.dp), Arrangement.spacedBy(16.dp, Alignment.CenterVertically)) {
             Text("Hearth", style = MaterialTheme.typography.headlineLarge)
             Text("Chat with people nearby. No internet, no server and no phone number.")
             OutlinedTextField(name, { name = it }, label = { Text("Your name") }, singleLine = true)
