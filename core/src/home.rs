@@ -4,6 +4,7 @@
 
 mod bell;
 mod entering;
+mod login_tokens;
 mod neighbours;
 
 use std::{
@@ -15,10 +16,10 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use tokio::sync::Semaphore;
 
 pub use self::entering::Entering;
-use self::{bell::Bell, entering::Doorstep, neighbours::Neighbours};
+use self::{bell::Bell, entering::Doorstep, login_tokens::LoginTokens, neighbours::Neighbours};
 use crate::{
     ports::Ports,
-    store::Store,
+    store::{Store, UserKey},
     types::{LocalServer, Millis},
 };
 
@@ -49,6 +50,7 @@ pub struct Home {
     /// Held by work that needs much memory for a moment, such as a password hash: one at a time, whoever asks.
     pub heavy: Arc<Semaphore>,
     doorstep: Doorstep,
+    login_tokens: LoginTokens,
     near: Mutex<Neighbours>,
     contacts: Bell,
     deliveries: Bell,
@@ -65,6 +67,7 @@ impl Home {
             registration,
             heavy,
             doorstep: Doorstep::default(),
+            login_tokens: LoginTokens::default(),
             near: Mutex::default(),
             contacts: Bell::default(),
             deliveries: Bell::default(),
@@ -106,6 +109,16 @@ impl Home {
     /// Whether a server is within reach.
     pub fn is_near(&self, server: &ServerName) -> bool {
         self.lock_near().contains(server)
+    }
+
+    /// A token that lets one client of a user in, once and soon.
+    pub fn make_login_token(&self, user: UserKey) -> String {
+        self.login_tokens.make(user, self.now(), &*self.ports.random)
+    }
+
+    /// Whom a login token lets in. It is used up by this.
+    pub fn take_login_token(&self, token: &str) -> Option<UserKey> {
+        self.login_tokens.take(token, self.now())
     }
 
     /// Marks a room as one that we are about to enter, until the answer is dropped.

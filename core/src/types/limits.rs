@@ -75,6 +75,10 @@ pub const ACCOUNTS_MAX: usize = 10_000;
 pub const DEVICES_MAX: usize = 200;
 /// Bytes of a password. Far above what anyone types; hashing reads all of it.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// How long a login token lets somebody in: as long as it takes to open another app.
+pub const LOGIN_TOKEN_LIFETIME: Duration = Duration::from_secs(120);
+/// Login tokens that wait to be used.
+pub const LOGIN_TOKENS_MAX: usize = 32;
 /// Filters kept for one account. Clients make one at each start and seldom use more than one, so the oldest may go.
 pub const FILTERS_MAX: usize = 100;
 /// Bytes of one filter, as JSON.
