@@ -1,11 +1,15 @@
-//! What every feature stands on: the store, the server's name and key, the host's ports, and who is within reach.
+//! What every feature stands on: the store, the server's name and key, the host's ports, who is within reach, and what lives
+//! in memory only.
 //!
 //! It holds no feature and knows none, so that nothing can call sideways through it.
 
 mod bell;
 mod entering;
+mod heavy;
 mod login_tokens;
 mod neighbours;
+mod repository;
+mod typing;
 
 use std::{
     collections::BTreeSet,
@@ -15,8 +19,13 @@ use std::{
 use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use tokio::sync::Semaphore;
 
-pub use self::entering::Entering;
-use self::{bell::Bell, entering::Doorstep, login_tokens::LoginTokens, neighbours::Neighbours};
+pub(crate) use self::bell::Bell;
+use self::{entering::Doorstep, login_tokens::LoginTokens, neighbours::Neighbours, typing::Typing};
+pub use self::{
+    entering::Entering,
+    repository::{FetchError, MediaConfig, Progress, Repository},
+    typing::TypingNews,
+};
 use crate::{
     ports::Ports,
     store::{Store, UserKey},
@@ -47,6 +56,8 @@ pub struct Home {
     pub ports: Ports,
     /// Who may make an account.
     pub registration: Registration,
+    /// The files of media, and what is under way with them.
+    pub repository: Repository,
     /// Held by work that needs much memory for a moment, such as a password hash: one at a time, whoever asks.
     pub heavy: Arc<Semaphore>,
     doorstep: Doorstep,
@@ -54,23 +65,33 @@ pub struct Home {
     near: Mutex<Neighbours>,
     contacts: Bell,
     deliveries: Bell,
+    typing: Typing,
 }
 
 impl Home {
     /// A home with nobody near.
-    pub fn new(local: LocalServer, store: Store, ports: Ports, registration: Registration) -> Self {
+    pub fn new(
+        local: LocalServer,
+        store: Store,
+        ports: Ports,
+        registration: Registration,
+        repository: Repository,
+    ) -> Self {
         let heavy = Arc::new(Semaphore::new(1));
+        let typing = Typing::new(ports.clock.now());
         Self {
             local,
             store,
             ports,
             registration,
+            repository,
             heavy,
             doorstep: Doorstep::default(),
             login_tokens: LoginTokens::default(),
             near: Mutex::default(),
             contacts: Bell::default(),
             deliveries: Bell::default(),
+            typing,
         }
     }
 

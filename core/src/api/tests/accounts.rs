@@ -165,7 +165,7 @@ async fn login_refuses_alike_whom_it_knows_and_whom_it_does_not() {
         assert_eq!((unknown.status, &unknown.body), (known.status, &known.body), "{name}");
     }
     log_in(&phone, "ana", "").await.is_error(403, "M_FORBIDDEN");
-    post(&phone, LOGIN, json!({ "type": "m.login.token", "token": "x" })).await.is_error(400, "M_UNKNOWN");
+    post(&phone, LOGIN, json!({ "type": "m.login.sso" })).await.is_error(400, "M_UNKNOWN");
     let nobody = json!({ "type": "m.login.password", "password": "x" });
     post(&phone, LOGIN, nobody).await.is_error(400, "M_MISSING_PARAM");
 }

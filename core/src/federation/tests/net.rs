@@ -23,9 +23,9 @@ use tower::ServiceExt;
 
 use crate::{
     home::Registration,
-    ports::{BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError},
+    ports::{BodyStream, BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError, in_one_piece},
     rooms::Room,
-    server::{Config, Homeserver},
+    server::{Config, Homeserver, MediaConfig},
     store::{RoomKey, StoreConfig, Stored, View},
     types::{LocalServer, Millis},
 };
@@ -119,6 +119,14 @@ impl Transport for Wire {
             Ok(Response::from_parts(parts, body))
         })
     }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<BodyStream>, TransportError>> {
+        Box::pin(async move { Ok(in_one_piece(self.request(destination, request, usize::MAX).await?)) })
+    }
 }
 
 struct Ticking(AtomicU64);
@@ -162,7 +170,8 @@ pub(super) fn open(net: &Arc<Net>, seed: u8, store: StoreConfig) -> Homeserver {
         clock: Arc::new(Ticking(AtomicU64::new(1_800_000_000_000))),
         random: Arc::new(Seeded(Mutex::new(ChaCha8Rng::seed_from_u64(seed.into())))),
     };
-    let server = Homeserver::open(Config { local, store, registration: Registration::Open }, ports).unwrap();
+    let config = Config { local, store, media: MediaConfig::memory(), registration: Registration::Open };
+    let server = Homeserver::open(config, ports).unwrap();
     server.start();
     net.routers.lock().unwrap().insert(name, server.federation_router());
     server
