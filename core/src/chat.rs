@@ -1,6 +1,6 @@
 //! The on-device client: encrypted chat for a UI, over our own homeserver and without any HTTP.
 //!
-//! [`Chat`] is one person on one device. Encryption is matrix-sdk-crypto's ([`crypto`]), fed from the homeserver's own log and
+//! [`Chat`] is one person on one device. Encryption is matrix-sdk-crypto's (`crypto`), fed from the homeserver's own log and
 //! inboxes; its secrets lie sealed in the same redb file ([`vault`]). Events are not copied: lists and timelines are read from
 //! the room engine's tables each time that something changed, and what differs from what the UI was shown last goes out as
 //! diffs ([`feed`]). So a slow UI costs no memory, and a restart loses nothing.

@@ -27,6 +27,10 @@ Verbs, with what they answer. A verb that names a room waits until the program k
     verify    user, [room]                flow: asks somebody in the room, or without one our own other devices
     accept, start, confirm, cancel  flow  {}: takes the request; starts SAS; says that the emoji match; ends it
     trust     user                        verified: the user's identity is signed by ours
+    state     room, event                 state, recipients {user: queued, on_their_phone, read, refused}: `hearth chat` only, as
+    shown, read   room                    are: items as they are shown now; marks everything as read
+    rooms, near                           invites; servers within reach: `hearth chat` only, as is
+    offline   offline                     {}: leaves the network, or returns
     quit                                  {}, then exit code 0
 
 Events:

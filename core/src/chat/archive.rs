@@ -1,7 +1,7 @@
 //! Everything in one file under a passphrase: the server's key, the store key, the database and the media.
 //!
-//! An export is a moment of a node that runs on: the database is copied from one snapshot ([`Store::copy_to`]), and what
-//! goes out is sealed in chunks ([`seal`]), so that neither a large database nor a large video needs memory. It is written
+//! An export is a moment of a node that runs on: the database is copied from one snapshot (`Store::copy_to`), and what
+//! goes out is sealed in chunks (`seal`), so that neither a large database nor a large video needs memory. It is written
 //! under another name and renamed when it is whole.
 //!
 //! An import unpacks beside its destination, opens the database to prove that it is one, and is renamed into place as one

@@ -1,8 +1,8 @@
 //! Files in messages: sealed and stored before they are sent, fetched and opened when somebody asks for them.
 //!
 //! A file goes through a cipher into our own media store as a stream, so that a long video needs the memory of a buffer; the
-//! message names the store's URI and the key ([`prepare`]). The other phones fetch what is sealed from this one over
-//! federation when their person opens it, keep it in their own store, and decrypt from there ([`Chat::download`]). So a
+//! message names the store's URI and the key (`prepare`). The other phones fetch what is sealed from this one over
+//! federation when their person opens it, keep it in their own store, and decrypt from there (`Chat::download`). So a
 //! download that breaks off fetches nothing twice, and what lies in the media store is unreadable without the room's keys.
 //!
 //! Invariants: nothing appears at its destination before its hash was checked. Nothing that a sender claims (a size, a name,

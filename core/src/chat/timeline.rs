@@ -4,7 +4,7 @@
 //! [`Timeline::paginate_backwards`] lowers. When something moved, the window is read again (never what lies below it), and what
 //! differs goes out as diffs. Nothing is kept but the list that the UI has, and how far down it reaches.
 //!
-//! A message of ours is in the list from the moment it is written, first out of the queue ([`send`](super::send)) and then out
+//! A message of ours is in the list from the moment it is written, first out of the queue (`send`) and then out
 //! of the room, under one id: its row changes in place and never blinks.
 //!
 //! Invariants: edits, reactions and deletions change rows and are none. A gap in what is known here is shown as one, never

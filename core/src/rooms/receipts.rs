@@ -2,7 +2,7 @@
 //!
 //! For each user, thread and kind there is one place, and it moves forward only. Public receipts are queued for every server
 //! in the room, in a slot where the newest replaces what waits; private ones and fully read markers never leave the phone.
-//! What other servers tell is believed of their own users who are in the room ([`heard`]).
+//! What other servers tell is believed of their own users who are in the room (`heard`).
 
 mod heard;
 

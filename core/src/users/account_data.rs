@@ -1,7 +1,7 @@
 //! Account data: what a user's clients keep for one another, global or for one room.
 //!
 //! The content is the clients' own affair and is kept as they wrote it. Two types are the server's to write, the fully read
-//! marker and the push rules: [`set`] refuses them, [`put`] is for the features that own them. Client-server API, "Client
+//! marker and the push rules: [`set`] refuses them, `put` is for the features that own them. Client-server API, "Client
 //! Config".
 //!
 //! Deliberately absent: taking account data away. The specification has no such request; clients write `{}`.

@@ -2,7 +2,7 @@
 //!
 //! They are kept as the account data `m.push_rules`. The server's own rules are not: they are put in when the rules are
 //! read, with what the user changed about them, so that a newer Hearth brings its own. The rules and their conditions are
-//! ruma's; what is here bounds them, keeps them, and asks them ([`judge`]).
+//! ruma's; what is here bounds them, keeps them, and asks them (`judge`).
 //!
 //! Deliberately absent: pushers. A phone is its own homeserver and needs no gateway to wake it.
 

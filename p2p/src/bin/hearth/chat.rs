@@ -76,7 +76,12 @@ async fn speak(node: &Node, store_key: StoreKey, name: &str) -> Result<()> {
     let chat = Chat::open(node.homeserver().home().clone(), config).await?;
     chat.start();
     let told = Told::start(&chat);
-    let verbs = Arc::new(Verbs { home: node.homeserver().home().clone(), chat: chat.clone(), told: told.clone() });
+    let verbs = Arc::new(Verbs {
+        network: node.network().clone(),
+        home: node.homeserver().home().clone(),
+        chat: chat.clone(),
+        told: told.clone(),
+    });
     let turns = Arc::new(Semaphore::new(COMMANDS_AT_ONCE_MAX));
     let mut lines = commands();
     while let Some(line) = lines.recv().await {

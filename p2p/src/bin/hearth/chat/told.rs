@@ -33,14 +33,15 @@ pub(super) struct Told {
     chat: Chat,
     places: Mutex<BTreeMap<Place, Followed>>,
     said: Mutex<BTreeMap<OwnedEventId, Value>>,
+    invites: Mutex<BTreeSet<OwnedRoomId>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     pub(super) changed: Notify,
 }
 
 impl Told {
     pub(super) fn start(chat: &Chat) -> Arc<Self> {
-        let (places, said, tasks) = Default::default();
-        let told = Arc::new(Self { chat: chat.clone(), places, said, tasks, changed: Notify::new() });
+        let (places, said, invites, tasks) = Default::default();
+        let told = Arc::new(Self { chat: chat.clone(), places, said, invites, tasks, changed: Notify::new() });
         let (rooms, verifications) = (told.clone(), told.clone());
         told.keep(tokio::spawn(async move { rooms.rooms().await }));
         told.keep(tokio::spawn(async move { verifications.verifications().await }));
@@ -79,8 +80,14 @@ impl Told {
                     _ => {}
                 }
             }
+            *self.invites.lock().unwrap_or_else(PoisonError::into_inner) = invites.clone();
             self.changed.notify_waiters();
         }
+    }
+
+    /// The rooms that somebody asks us into.
+    pub(super) fn invites(&self) -> BTreeSet<OwnedRoomId> {
+        self.invites.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Follows a timeline from now on, unless it is followed already. Answers it.

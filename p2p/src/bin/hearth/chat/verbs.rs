@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use hearth_core::{
     chat::{
-        Chat, ItemContent, ItemId, NewRoom, Progress, TextMessage, Timeline, Verification,
+        Chat, ItemContent, ItemId, NewRoom, Progress, Reach, SendState, TextMessage, Timeline, Verification,
         attachment::{FileInfo, Kind, Source},
         verification::UserTrust,
     },
     federation,
     home::Home,
 };
+use hearth_p2p::node::Network;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 const PAGE: usize = 100;
 
 pub(super) struct Verbs {
+    pub(super) network: Arc<Network>,
     pub(super) home: Arc<Home>,
     pub(super) chat: Chat,
     pub(super) told: Arc<Told>,
@@ -45,6 +47,21 @@ impl Verbs {
             "download" => self.download(command).await,
             "rotate" => {
                 self.chat.renew_keys(&parse::<OwnedRoomId>(command, "room")?).await?;
+                Ok(json!({}))
+            }
+            "shown" => Ok(json!({ "items": self.told.timeline(&parse::<OwnedRoomId>(command, "room")?) })),
+            "state" => self.state(command).await,
+            "read" => {
+                let room = parse(command, "room")?;
+                done(self.followed(&room, None).await?.mark_read(false).await)
+            }
+            "rooms" => Ok(json!({ "invites": self.told.invites() })),
+            "near" => Ok(json!({ "servers": self.home.near() })),
+            "offline" => {
+                match command.get("offline").and_then(Value::as_bool) {
+                    Some(true) => self.network.switch_off().await,
+                    _ => self.network.switch_on().await?,
+                }
                 Ok(json!({}))
             }
             "timeline" => self.timeline(&parse(command, "room")?).await,
@@ -155,6 +172,28 @@ impl Verbs {
         // What was paged in reaches the followers with their next look.
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok(json!({ "items": self.told.timeline(room) }))
+    }
+
+    /// How a message of ours is getting on, and with whom.
+    async fn state(&self, command: &Value) -> Result<Value> {
+        let room: OwnedRoomId = parse(command, "room")?;
+        let (_, item) = self.item(&room, text(command, "event")?).await?;
+        Ok(match item.state {
+            None => json!({ "state": "not ours" }),
+            Some(SendState::Sending { .. }) => json!({ "state": "sending" }),
+            Some(SendState::Failed { reason, .. }) => json!({ "state": "failed", "reason": reason }),
+            Some(SendState::Sent { recipients }) => {
+                let reach = |reach: &Reach| match reach {
+                    Reach::Queued => "queued",
+                    Reach::OnTheirPhone => "on_their_phone",
+                    Reach::Read => "read",
+                    Reach::Refused(_) => "refused",
+                };
+                let recipients: BTreeMap<_, _> =
+                    recipients.iter().map(|recipient| (&recipient.user, reach(&recipient.reach))).collect();
+                json!({ "state": "sent", "recipients": recipients })
+            }
+        })
     }
 
     async fn verify(&self, user: &OwnedUserId) -> Result<Value> {
