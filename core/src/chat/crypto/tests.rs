@@ -6,3 +6,4 @@ mod crowd;
 mod first;
 mod hostile;
 mod restart;
+mod troubles;
