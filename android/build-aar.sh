@@ -32,8 +32,8 @@ for abi in "${!abis[@]}"; do
 done
 
 # The bindings describe what is in the library and are the same for every processor. They are made from the host's.
-RUSTFLAGS="" cargo build --locked --workspace
-android/bindings.sh "$target/debug/libhearth_ffi.so" android/build/bindings
+RUSTFLAGS="" cargo build --locked --workspace --lib --bins --tests
+ffi/bindgen/run kotlin "$target/debug/libhearth_ffi.so" android/build/bindings
 
 cd android
 if [[ -x ./gradlew ]]; then ./gradlew :hearth:assembleRelease; else gradle :hearth:assembleRelease; fi

@@ -87,8 +87,8 @@ suspend fun Timeline.sendFd(fd: Int, info: FileInfo, onProgress: (Progress) -> U
     sendFd(fd, info, listening(onProgress))
 
 /** Fetches the file of an item to a path, and answers its size. Cancelling calls it off; another try goes on from there. */
-suspend fun Timeline.download(itemId: String, to: String, onProgress: (Progress) -> Unit = {}): Long =
-    download(itemId, to, listening(onProgress)).toLong()
+suspend fun Timeline.download(itemId: String, to: String, onProgress: (Progress) -> Unit): ULong =
+    download(itemId, to, listening(onProgress))
 
 /** A listener that calls a function. */
 fun listening(onProgress: (Progress) -> Unit): ProgressListener = object : ProgressListener {

@@ -19,10 +19,13 @@ import org.hearth.ffi.Identity
 import org.hearth.ffi.LogSink
 import org.hearth.ffi.Node
 import org.hearth.ffi.NodeConfig
+import org.hearth.ffi.NodeException
 import org.hearth.ffi.NodeState
+import org.hearth.ffi.NodeStatus
 import org.hearth.ffi.Peers
 import org.hearth.ffi.Platform
 import org.hearth.ffi.Rooms
+import org.hearth.ffi.StatusListener
 import org.hearth.ffi.Verifications
 import kotlin.time.Duration
 
@@ -62,19 +65,34 @@ class Hearth(config: NodeConfig, platform: Platform, logs: LogSink? = null) : Po
     /** The person's contact as a URI, with where this phone is now. */
     suspend fun contactUri(): String = node.contactUri()
 
+    /** How it goes with the node, and again whenever that changes. */
+    val status: Flow<NodeStatus> = newest { tell ->
+        node.subscribeStatus(object : StatusListener {
+            override fun onStatus(status: NodeStatus) = tell(status)
+        })
+    }
+
     /**
      * What a person should be told of while the app is not looked at. Each event counts as handled when the collector comes
-     * back for the next one; one that was not is handed out again, after a kill too. One collector at a time.
+     * back for the next one; one that was not is handed out again, after a pause or a kill too. One collector at a time. Ends
+     * when everything was wiped.
      */
     val events: Flow<Event> = flow {
         while (true) {
             val event = node.nextEvent() ?: break
             emit(event)
-            node.eventHandled(event.id)
+            try {
+                node.eventHandled(event.id)
+            } catch (_: NodeException.Paused) {
+                continue // It comes again when the node is back.
+            } catch (_: NodeException.NotRunning) {
+                continue
+            }
         }
     }
 
-    // Cancelling a caller must not leave the node half way between two states, so these run to their end.
+    // A change of state is carried through even when its caller is cancelled. The caller waits all the same, so that whoever
+    // comes after it finds the node in one state or the other.
 
     override suspend fun start() = whole { node.start() }
 

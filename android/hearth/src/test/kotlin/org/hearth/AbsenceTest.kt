@@ -119,8 +119,8 @@ class AbsenceTest {
         val collecting = scope.launch {
             ben.hearth.events.collect { event ->
                 when (val kind = event.kind) {
-                    is EventKind.Invite -> events += "invite by ${kind.by}"
-                    is EventKind.Message -> events += kind.text.orEmpty()
+                    is EventKind.Invited -> events += "invite by ${kind.invite.by}"
+                    is EventKind.Message -> events += kind.text
                 }
             }
         }

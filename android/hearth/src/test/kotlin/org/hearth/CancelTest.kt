@@ -47,7 +47,7 @@ class CancelTest {
         val fetching = scope.launch { there.timeline.download(item.id, copy.path) }
         delay(50)
         fetching.cancelAndJoin()
-        assertEquals(film.length(), there.timeline.download(item.id, copy.path))
+        assertEquals(film.length(), there.timeline.download(item.id, copy.path).toLong())
         assertEquals(film.length(), copy.length())
     }
 

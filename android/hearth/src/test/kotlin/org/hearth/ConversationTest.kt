@@ -71,7 +71,7 @@ class ConversationTest {
 
         val fetched = Collections.synchronizedList(mutableListOf<Progress>())
         val copy = File(folder, "copy.png")
-        assertEquals(picture.length(), there.timeline.download(item.id, copy.path, fetched::add))
+        assertEquals(picture.length(), there.timeline.download(item.id, copy.path, fetched::add).toLong())
         assertArrayEquals(picture.readBytes(), copy.readBytes())
         eventually("the download's progress") { fetched.isNotEmpty() }
         assertNotNull(ImageIO.read(there.timeline.thumbnail(item.id).inputStream()), "a thumbnail that can be shown")

@@ -22,7 +22,7 @@ fun main(arguments: Array<String>) = runBlocking(Dispatchers.Default) {
         while (true) {
             val event = hearth.node.nextEvent() ?: break
             val what = when (val kind = event.kind) {
-                is EventKind.Invite -> "invite ${kind.by}"
+                is EventKind.Invited -> "invite ${kind.invite.by}"
                 is EventKind.Message -> "message ${kind.sender} ${kind.text}"
             }
             say("event ${event.id} $what")
