@@ -1,17 +1,20 @@
 package org.hearth
 
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
-import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeoutOrNull
 import org.hearth.cli.line
 import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.EventKind
 import org.hearth.ffi.NodeState
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
+import java.util.Collections
+import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
 /** Phones that are switched off, put into a pocket, or killed. */
@@ -64,15 +67,34 @@ class AbsenceTest {
     }
 
     @Test
+    fun `a background fetch is over in time though more comes and comes`() = phones {
+        val (ana, ben) = anaAndBen()
+        val (here, _) = talk(ana, ben)
+        ben.hearth.stop()
+        val chatter = scope.launch {
+            while (true) {
+                here.says("And another thing")
+                delay(200.milliseconds)
+            }
+        }
+        val started = System.nanoTime()
+        val summary = ben.hearth.backgroundFetch(4.seconds)
+        val took = (System.nanoTime() - started) / 1e9
+        chatter.cancelAndJoin()
+        assertEquals(NodeState.STOPPED, ben.hearth.state)
+        assertTrue(took in 3.0..4.0, "$took s, $summary")
+    }
+
+    @Test
     fun `a cancelled caller leaves the node in one state or the other`() = phones {
         val ana = phone("ana")
         repeat(20) { round ->
             val starting = scope.launch { ana.hearth.node.start() }
-            kotlinx.coroutines.delay(round * 5L)
+            delay(round * 5L)
             starting.cancelAndJoin()
             ana.hearth.start()
             val stopping = scope.launch { ana.hearth.node.stop() }
-            kotlinx.coroutines.delay(round.toLong())
+            delay(round.toLong())
             stopping.cancelAndJoin()
             ana.hearth.stop()
             assertEquals(emptyList<String>(), openBelow(ana.data), "round $round")
@@ -113,9 +135,30 @@ class AbsenceTest {
     }
 
     @Test
+    fun `an event that a pause came between comes again, and the flow ends with the wipe`() = phones {
+        val (ana, ben) = anaAndBen()
+        val seen = Collections.synchronizedList(mutableListOf<ULong>())
+        val collecting = scope.launch {
+            ben.hearth.events.collect { event ->
+                seen += event.id
+                if (seen.size == 1) ben.hearth.pause()
+            }
+        }
+        ana.hearth.rooms.direct(ben.user)
+        eventually("ben is paused") { ben.hearth.state == NodeState.PAUSED }
+        // Time for the acknowledgement, which must fail: there is nothing else to see of that.
+        delay(500.milliseconds)
+        ben.hearth.resume()
+        eventually("the event again") { seen.size == 2 }
+        assertEquals(seen.first(), seen.last())
+        ben.hearth.panicWipe()
+        assertNotNull(withTimeoutOrNull(PATIENCE) { collecting.join() }, "the flow ends")
+    }
+
+    @Test
     fun `a flow of events acknowledges what was collected`() = phones {
         val (ana, ben) = anaAndBen()
-        val events = mutableListOf<String>()
+        val events = Collections.synchronizedList(mutableListOf<String>())
         val collecting = scope.launch {
             ben.hearth.events.collect { event ->
                 when (val kind = event.kind) {
@@ -127,7 +170,7 @@ class AbsenceTest {
         val (here, _) = talk(ana, ben)
         here.says("One")
         here.says("Two")
-        eventually("all events") { withContext(Dispatchers.Default) { events.size >= 3 } }
+        eventually("all events") { events.size >= 3 }
         collecting.cancelAndJoin()
         assertEquals(listOf("invite by ${ana.user}", "One", "Two"), events)
     }

@@ -5,7 +5,6 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
-import java.net.HttpURLConnection
 import java.net.URI
 
 /** What leads out of Hearth and back in: the backup, and the door for other Matrix clients. */
@@ -19,12 +18,12 @@ class BackupTest {
             hears("Day one")
         }
         val file = File(folder, "backup")
-        assertEquals(ana.hearth.backup.export(file.path, "correct horse", null).toLong(), file.length())
+        assertEquals(ana.hearth.backup.export(file.path, "correct horse").toLong(), file.length())
         val before = ana.user
         ana.hearth.stop()
 
         val fresh = phone("ana", data = File(folder, "new phone"))
-        fresh.hearth.backup.import(file.path, "correct horse", null)
+        fresh.hearth.backup.import(file.path, "correct horse")
         fresh.hearth.start()
         assertEquals(before, fresh.user)
         conversation(fresh.hearth.rooms.get(room.id())).hears("Day one")
@@ -36,13 +35,13 @@ class BackupTest {
         val access = ana.hearth.clientApi.enable(0u)
         val versions = URI("${access.url}/_matrix/client/versions").toURL()
         assertTrue("\"versions\"" in versions.readText())
-        val login = URI("${access.url}/_matrix/client/v3/login").toURL().openConnection() as HttpURLConnection
-        login.doOutput = true
-        login.requestMethod = "POST"
-        login.outputStream.use { it.write("""{"type":"m.login.token","token":"${access.loginToken}"}""".encodeToByteArray()) }
-        assertEquals(200, login.responseCode)
-        assertTrue(ana.user in login.inputStream.reader().readText())
+        val client = Client(access)
+        assertTrue(ana.user in client.ask("GET", "account/whoami"))
+        client.ask("PUT", "profile/${ana.user}/displayname", """{"displayname":"Ana of the hills"}""")
+        assertTrue("Ana of the hills" in client.ask("GET", "profile/${ana.user}"))
+        assertEquals(access.url, ana.hearth.node.status().clientApiUrl)
         ana.hearth.clientApi.disable()
+        assertEquals(null, ana.hearth.node.status().clientApiUrl)
         assertTrue(runCatching { versions.readText() }.isFailure)
     }
 }

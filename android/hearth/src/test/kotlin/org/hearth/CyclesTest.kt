@@ -1,5 +1,6 @@
 package org.hearth
 
+import kotlinx.coroutines.delay
 import org.hearth.cli.residentKb
 import org.hearth.cli.threads
 import org.hearth.ffi.DiscoveryMode
@@ -8,6 +9,8 @@ import org.hearth.ffi.Node
 import org.hearth.ffi.NodeConfig
 import org.hearth.ffi.RoomDiff
 import org.hearth.ffi.RoomsListener
+import org.hearth.ffi.TimelineDiff
+import org.hearth.ffi.TimelineListener
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
@@ -64,8 +67,8 @@ class CyclesTest {
         room.timeline().send("Dear diary")
         leaksNothing("timeline, subscribe, cancel, close", SUBSCRIPTIONS) {
             val timeline = room.timeline()
-            timeline.subscribe(object : org.hearth.ffi.TimelineListener {
-                override fun onChange(diffs: List<org.hearth.ffi.TimelineDiff>) = Unit
+            timeline.subscribe(object : TimelineListener {
+                override fun onChange(diffs: List<TimelineDiff>) = Unit
             }).use { it.cancel() }
             ana.hearth.rooms.subscribe(DEAF).close()
             timeline.close()
@@ -96,7 +99,7 @@ class CyclesTest {
     private suspend fun settled(): Held {
         repeat(3) {
             System.gc()
-            kotlinx.coroutines.delay(200)
+            delay(200)
         }
         return now()
     }

@@ -1,6 +1,7 @@
 package org.hearth
 
 import kotlinx.coroutines.runBlocking
+import org.hearth.ffi.CancelToken
 import org.hearth.ffi.FileInfo
 import org.hearth.ffi.MediaKind
 import org.hearth.ffi.NewRoom
@@ -64,10 +65,10 @@ class ErrorsTest {
         fails<NodeException.InvalidInput> { timeline.send("") }
         fails<NodeException.InvalidInput> { timeline.send("x".repeat(1_000_000)) }
         fails<NodeException.InvalidInput> { timeline.sendText(OutgoingText("hi", mentions = listOf("nobody"))) }
-        fails<NodeException.InvalidInput> { timeline.sendFd(-1, FileInfo("x", MediaKind.FILE), null) }
+        fails<NodeException.InvalidInput> { timeline.sendFd(-1, FileInfo("x", MediaKind.FILE)) }
         val file = File(folder, "there already").apply { writeText("x") }
-        fails<NodeException.InvalidInput> { ana.hearth.backup.export(file.path, "secret", null) }
-        fails<NodeException.InvalidInput> { ana.hearth.backup.export(File(folder, "new").path, "", null) }
+        fails<NodeException.InvalidInput> { ana.hearth.backup.export(file.path, "secret") }
+        fails<NodeException.InvalidInput> { ana.hearth.backup.export(File(folder, "new").path, "") }
     }
 
     @Test
@@ -86,8 +87,8 @@ class ErrorsTest {
     fun `Crypto, when the keystore holds another key or the passphrase is wrong`() = phones {
         val ana = started("ana")
         val backup = File(folder, "backup")
-        ana.hearth.backup.export(backup.path, "correct horse", null)
-        fails<NodeException.Crypto> { phone("bea").hearth.backup.import(backup.path, "battery staple", null) }
+        ana.hearth.backup.export(backup.path, "correct horse")
+        fails<NodeException.Crypto> { phone("bea").hearth.backup.import(backup.path, "battery staple") }
         ana.hearth.stop()
         (ana.keys as MemoryKeys).run { secrets.replaceAll { _, secret -> secret.reversedArray() } }
         fails<NodeException.Crypto> { ana.hearth.start() }
@@ -115,8 +116,30 @@ class ErrorsTest {
         fails<NodeException.NotFound> { ana.hearth.contacts.remove("@nobody:${ana.hearth.identity.server}") }
         fails<NodeException.NotFound> { ana.hearth.verifications.accept("no such thing") }
         val timeline = ana.hearth.rooms.create(NewRoom(name = "Diary")).timeline()
-        fails<NodeException.NotFound> { timeline.redact("e:\$nothing", null) }
+        fails<NodeException.NotFound> { timeline.edit("e:\$nothing", OutgoingText("something")) }
         fails<NodeException.NotFound> { timeline.download("e:\$nothing", File(folder, "x").path) }
+    }
+
+    @Test
+    fun `Cancelled, when a token says so, before the work or in its midst`() = phones {
+        val ana = started("ana")
+        val token = CancelToken()
+        token.cancel()
+        token.cancel()
+        val backup = File(folder, "backup")
+        fails<NodeException.Cancelled> { ana.hearth.backup.export(backup.path, "correct horse", null, token) }
+        assertFalse(backup.exists(), "nothing is left of it")
+        ana.hearth.backup.export(backup.path, "correct horse")
+
+        val midway = CancelToken()
+        val fresh = phone("ana", data = File(folder, "new phone"))
+        fails<NodeException.Cancelled> {
+            fresh.hearth.backup.import(backup.path, "correct horse", listening { midway.cancel() }, midway)
+        }
+        assertFalse(fresh.data.exists() && fresh.data.walk().any { it.isFile })
+        fresh.hearth.backup.import(backup.path, "correct horse")
+        fresh.hearth.start()
+        assertEquals(ana.user, fresh.user)
     }
 
     @Test
@@ -151,7 +174,7 @@ class ErrorsTest {
     fun `what cannot be sent says so in its item`() = phones {
         val ana = started("ana")
         val diary = conversation(ana.hearth.rooms.create(NewRoom(name = "Diary")))
-        val handle = diary.timeline.sendFile(File(folder, "missing").path, FileInfo("missing", MediaKind.FILE), null)
+        val handle = diary.timeline.sendFile(File(folder, "missing").path, FileInfo("missing", MediaKind.FILE))
         diary.seen.until("it failed") { rows -> rows.any { it.id == handle.itemId() && it.state is SendState.Failed } }
         handle.close()
     }

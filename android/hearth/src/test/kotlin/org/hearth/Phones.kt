@@ -16,6 +16,7 @@ import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.stateIn
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeoutOrNull
+import org.hearth.ffi.ClientAccess
 import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.ItemContent
 import org.hearth.ffi.NewRoom
@@ -27,6 +28,8 @@ import org.hearth.ffi.RoomSummary
 import org.hearth.ffi.Timeline
 import org.hearth.ffi.TimelineItem
 import java.io.File
+import java.net.HttpURLConnection
+import java.net.URI
 import java.nio.file.Files
 import java.util.concurrent.ConcurrentHashMap
 import kotlin.time.Duration
@@ -152,6 +155,28 @@ fun TimelineItem.says(text: String) = (content as? ItemContent.Text)?.body == te
 
 /** The text of an item, or what it is instead. */
 fun TimelineItem.text(): String = (content as? ItemContent.Text)?.body ?: content::class.simpleName.orEmpty()
+
+/** A Matrix client that knows nothing of Hearth, and logs in with the token that the app shows it. */
+class Client(private val access: ClientAccess) {
+    private val token: String = run {
+        val answer = ask("POST", "login", """{"type":"m.login.token","token":"${access.loginToken}"}""", null)
+        Regex("\"access_token\":\"([^\"]+)\"").find(answer)?.groupValues?.get(1) ?: error("no token in $answer")
+    }
+
+    fun ask(method: String, path: String, body: String? = null): String = ask(method, path, body, token)
+
+    private fun ask(method: String, path: String, body: String?, token: String?): String {
+        val request = URI("${access.url}/_matrix/client/v3/$path").toURL().openConnection() as HttpURLConnection
+        request.requestMethod = method
+        token?.let { request.setRequestProperty("Authorization", "Bearer $it") }
+        if (body != null) {
+            request.doOutput = true
+            request.outputStream.use { it.write(body.encodeToByteArray()) }
+        }
+        check(request.responseCode == 200) { "$method $path: ${request.errorStream?.reader()?.readText()}" }
+        return request.inputStream.reader().readText()
+    }
+}
 
 /** Waits until something holds that no flow tells of. */
 suspend fun eventually(hope: String, within: Duration = PATIENCE, holds: suspend () -> Boolean) {
