@@ -7,6 +7,7 @@ mod kills;
 mod list;
 mod messages;
 mod names;
+mod notices;
 mod past;
 mod sending;
 mod ways;
