@@ -9,5 +9,6 @@ mod messages;
 mod names;
 mod past;
 mod sending;
+mod trust;
 mod ways;
 mod world;
