@@ -24,6 +24,7 @@ mod memory;
 pub mod message;
 pub mod names;
 pub mod preview;
+mod profile;
 mod reading;
 pub mod room;
 pub mod room_list;
