@@ -4,11 +4,14 @@
 
 mod blocked;
 mod diffs;
+mod files;
 mod kills;
 mod list;
 mod messages;
 mod names;
 mod past;
+mod restore;
+mod search;
 mod sending;
 mod trust;
 mod ways;
