@@ -27,8 +27,8 @@ use super::{
 use crate::{
     home::Home,
     keys::Actor,
-    rooms::{Room, unread, visibility::UserSight},
-    store::{LogKind, LogRow, MembRecord, Record, Result, RoomKey, Standing, StoreError, Stored, UserKey, View},
+    rooms::{Room, standing, unread, visibility::UserSight},
+    store::{LogKind, LogRow, Record, Result, RoomKey, Standing, StoreError, Stored, View},
     types::{
         Millis,
         limits::{NOTICE_KEY_WAIT, NOTICE_LAG_MAX, NOTICE_SCAN_MAX},
@@ -247,13 +247,13 @@ impl Eyes<'_, '_> {
 
     fn invite(&self, place: u64, key: RoomKey) -> Result<Option<Found>> {
         let (view, me) = (self.look.view, self.look.inner.me.user_key);
-        let Some(record) = membership(view, me, key)? else { return Ok(None) };
+        let Some(record) = standing(view, me, key)? else { return Ok(None) };
         if record.standing != Standing::Invite || record.n != place {
             return Ok(None);
         }
         let Some(summary) = room_list::invited(self.look, key, &record)? else { return Ok(None) };
         match summary.kind {
-            RoomKind::Invited(invite) if !self.ignored.contains(&invite.by) => {
+            RoomKind::Invited(invite) => {
                 let kind = NoticeKind::Invited(invite);
                 Ok(Some(Found::Notice(Box::new(Notice {
                     id: place,
@@ -271,8 +271,4 @@ impl Eyes<'_, '_> {
         let direct = direct::rooms(self.look.view, self.look.inner.me.user_key)?.contains(&room_id);
         Ok(Found::Notice(Box::new(Notice { id, room_id, room_name, direct, kind })))
     }
-}
-
-fn membership(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<MembRecord>> {
-    view.memb()?.row((user.0, room.0))?.map(|row| MembRecord::decode(row.value())).transpose()
 }
