@@ -43,6 +43,7 @@ dependencies {
 
     testImplementation("net.java.dev.jna:jna:5.19.1")
     testImplementation("org.jetbrains.kotlinx:kotlinx-coroutines-test:1.10.2")
+    testImplementation("com.google.zxing:core:3.5.3")
     testImplementation("org.junit.jupiter:junit-jupiter:5.14.4")
     testRuntimeOnly("org.junit.platform:junit-platform-launcher:1.14.4")
 }

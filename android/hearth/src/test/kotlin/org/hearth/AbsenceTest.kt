@@ -82,7 +82,8 @@ class AbsenceTest {
         val took = (System.nanoTime() - started) / 1e9
         chatter.cancelAndJoin()
         assertEquals(NodeState.STOPPED, ben.hearth.state)
-        assertTrue(took in 3.0..4.0, "$took s, $summary")
+        // A machine that has other things to do may take a moment longer to close.
+        assertTrue(took in 3.0..5.0, "$took s, $summary")
     }
 
     @Test

@@ -1,5 +1,7 @@
 package org.hearth
 
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.runBlocking
 import org.hearth.ffi.CancelToken
 import org.hearth.ffi.FileInfo
@@ -52,15 +54,15 @@ class ErrorsTest {
 
     @Test
     fun `InvalidInput, with a sentence that says what is wrong`() = phones {
-        assertThrows<NodeException.InvalidInput> { Node.open(NodeConfig(dataDir = " ", account = "ana"), MemoryKeys(), null) }
+        assertThrows<NodeException.InvalidInput> { Node.open(NodeConfig(dataDir = " ", account = "ana"), MemoryKeys()) }
         assertThrows<NodeException.InvalidInput> { qrMatrix("x".repeat(100_000)) }
         fails<NodeException.InvalidInput> { phone("Not An Account").hearth.start() }
         val ana = started("ana")
         val wrong = fails<NodeException.InvalidInput> { ana.hearth.rooms.direct("ben") }
         assertTrue("`ben`" in wrong.reason && "@ana:server" in wrong.reason, wrong.reason)
         fails<NodeException.InvalidInput> { ana.hearth.rooms.get("no room id") }
-        fails<NodeException.InvalidInput> { ana.hearth.contacts.add("https://example.org", null) }
-        fails<NodeException.InvalidInput> { ana.hearth.contacts.add(ana.hearth.contactUri(), null) }
+        fails<NodeException.InvalidInput> { ana.hearth.contacts.add("https://example.org") }
+        fails<NodeException.InvalidInput> { ana.hearth.contacts.add(ana.hearth.contactUri()) }
         val timeline = ana.hearth.rooms.create(NewRoom(name = "Diary")).timeline()
         fails<NodeException.InvalidInput> { timeline.send("") }
         fails<NodeException.InvalidInput> { timeline.send("x".repeat(1_000_000)) }
@@ -143,13 +145,24 @@ class ErrorsTest {
     }
 
     @Test
+    fun `RateLimited, when messages come faster than they leave, and only then`() = phones {
+        val ana = started("ana")
+        val timeline = ana.hearth.rooms.create(NewRoom(name = "Flood", encrypted = false)).timeline()
+        val flood = (1..2_000).map { scope.async { runCatching { timeline.send("Drop $it") } } }.awaitAll()
+        val (kept, refused) = flood.partition { it.isSuccess }
+        assertTrue(kept.size >= 1_000, "${kept.size} were kept")
+        assertEquals(setOf(NodeException.RateLimited::class), refused.map { it.exceptionOrNull()!!::class }.toSet())
+        eventually("there is room again") { runCatching { timeline.send("After the flood") }.isSuccess }
+    }
+
+    @Test
     fun `Forbidden, by the rules of the room`() = phones {
         val (ana, ben) = anaAndBen()
         val (here, there) = talk(ana, ben)
         here.says("Mine")
         val anas = there.hears("Mine")
         fails<NodeException.Forbidden> { there.room.setName("Ben's now") }
-        fails<NodeException.Forbidden> { there.room.kick(ana.user, null) }
+        fails<NodeException.Forbidden> { there.room.kick(ana.user) }
         fails<NodeException.Forbidden> { there.timeline.edit(anas.id, OutgoingText("Not mine")) }
     }
 

@@ -48,19 +48,19 @@ class ListenersTest {
         val tasks = listOf(timelines[0].subscribe(quick), timelines[1].subscribe(slow))
         val slowFlow = watch(ana.hearth.rooms.items().onEach { delay(500.milliseconds) })
         repeat(ROWS) { timelines[0].send("Entry $it") }
-        val client = Client(ana.hearth.clientApi.enable(0u))
         val (before, started) = residentKb() to System.nanoTime()
         // A person who goes by another name changes every row that is theirs.
         while (quick.changes.get() < CHANGES) {
-            val name = "Ana the ${quick.changes}th"
-            client.ask("PUT", "profile/${ana.user}/displayname", """{"displayname":"$name"}""")
-            timelines[0].send("So call me $name")
+            ana.hearth.node.setDisplayName("Ana the ${quick.changes}th")
         }
         timelines[0].send("The end")
         eventually("the slow listener has the end") { slow.rows().lastOrNull()?.says("The end") == true }
         val (seconds, grown) = (System.nanoTime() - started) / 1e9 to residentKb() - before
         slowFlow.until("the slow flow has the end") { list -> list.single().last?.text == "The end" }
-        eventually("both have the same") { slow.rows() == quick.rows() }
+        // How far back each of them shows depends on when it was told what.
+        val (one, other) = slow.rows().reversed() to quick.rows().reversed()
+        assertTrue(one.size >= 50 && other.size >= 50, "${one.size} and ${other.size} rows")
+        assertEquals(one.zip(other).count(), one.zip(other).takeWhile { (a, b) -> a == b }.count(), "both have the same")
         println("listeners: $quick to the quick one, $slow to the slow one, in %.1f s, $grown KB more".format(seconds))
         assertTrue(slow.resets.get() > 1, "what was too much to tell one by one is told anew: $slow")
         assertTrue(slow.changes.get() < quick.changes.get() / 2, "nothing piled up behind the slow one: $slow, $quick")
@@ -239,7 +239,6 @@ class ListenersTest {
             { node.contactUri() },
             { node.identity() },
             { node.status() },
-            { node.interruptEvents() },
         )
         val crowd = List(16) { at ->
             thread {

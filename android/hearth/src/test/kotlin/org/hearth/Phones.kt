@@ -122,12 +122,12 @@ class Phone(val hearth: Hearth, val data: File, val keys: Platform, scope: Corou
     /** The room list, watched since the phone was made. */
     val rooms: Watched<List<RoomSummary>> get() = roomList
 
-    suspend fun knows(other: Phone): String = hearth.contacts.add(other.hearth.contactUri(), null)
+    suspend fun knows(other: Phone): String = hearth.contacts.add(other.hearth.contactUri())
 
     /** Accepts the invite to a room as soon as it is there. */
     suspend fun accept(room: String): Room {
         rooms.until("an invite to $room") { rows -> rows.any { it.id == room && it.standing == RoomStanding.INVITED } }
-        return hearth.rooms.join(room, emptyList())
+        return hearth.rooms.join(room)
     }
 }
 

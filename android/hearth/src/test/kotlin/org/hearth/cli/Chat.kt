@@ -105,7 +105,7 @@ private suspend fun CoroutineScope.tellRooms(hearth: Hearth, current: MutableSta
             }
             RoomStanding.INVITED -> if (asked.add(row.id)) {
                 try {
-                    hearth.rooms.join(row.id, emptyList()).close()
+                    hearth.rooms.join(row.id).close()
                 } catch (failure: NodeException) {
                     say("error ${failure.message}")
                 }

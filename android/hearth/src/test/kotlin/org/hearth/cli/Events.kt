@@ -34,7 +34,7 @@ fun main(arguments: Array<String>) = runBlocking(Dispatchers.Default) {
     for (line in generateSequence(::readLine)) {
         if (line == "handled") handled.send(Unit)
         if (line.startsWith("join ")) {
-            hearth.rooms.join(line.removePrefix("join "), emptyList()).close()
+            hearth.rooms.join(line.removePrefix("join ")).close()
             say("joined")
         }
     }

@@ -11,11 +11,12 @@ import java.util.concurrent.TimeUnit
 import kotlin.concurrent.thread
 
 /** Starts a program in a JVM with the same classes and the same library. */
-fun line(main: String, vararg arguments: String): Line {
+fun line(main: String, vararg arguments: String, jvm: List<String> = emptyList()): Line {
     val java = File(System.getProperty("java.home"), "bin/java").path
     val classes = System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")
     val library = "-Djna.library.path=${System.getProperty("jna.library.path")}"
-    return Line(ProcessBuilder(java, library, "-cp", classes, main, *arguments).redirectErrorStream(true).start())
+    val command = listOf(java, library) + jvm + listOf("-cp", classes, main) + arguments
+    return Line(ProcessBuilder(command).redirectErrorStream(true).start())
 }
 
 /** A program that is spoken with line by line. */

@@ -5,11 +5,12 @@
  */
 package org.hearth.cli
 
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.runBlocking
 import org.hearth.Conversation
 import org.hearth.Hearth
-import org.hearth.MemoryKeys
 import org.hearth.Phones
 import org.hearth.items
 import org.hearth.phones
@@ -19,26 +20,41 @@ import org.hearth.talk
 import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.NewRoom
 import org.hearth.ffi.NodeConfig
+import org.hearth.ffi.Platform
 import org.hearth.ffi.RoomDiff
 import org.hearth.ffi.RoomsListener
+import org.hearth.ffi.TimelineDiff
+import org.hearth.ffi.TimelineListener
 import org.hearth.ffi.qrMatrix
+import org.hearth.ffi.version
 import java.io.File
 import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 
 private const val ROOMS = 100
 private const val STARTS = 11
 private const val MESSAGES = 200
 private const val ROUNDS = 2_000
+private const val MEMORIES = 3
+private const val ROWS = 80
+private const val DIFFS = 20_000
+private const val SENDS = 500
 
-fun main() = phones {
-    val (keys, data) = MemoryKeys() to File(folder, "ana")
-    val config = NodeConfig(dataDir = data.path, account = "ana", discovery = DiscoveryMode.PLATFORM)
-    fill(Hearth(config, keys))
-    starts(config, keys)
-    memory(config, keys)
-    crossings(config, keys)
-    messages()
+fun main(arguments: Array<String>) {
+    if (arguments.isNotEmpty()) return runBlocking(Dispatchers.Default) { memory(File(arguments.single())) }
+    phones {
+        val ana = File(folder, "ana")
+        val (config, keys) = setUp(ana)
+        fill(Hearth(config, keys))
+        starts(config, keys)
+        inFreshProcess(ana)
+        crossings(config, keys)
+        messages()
+    }
 }
+
+private fun setUp(folder: File): Pair<NodeConfig, Platform> =
+    NodeConfig(dataDir = "$folder/data", account = "ana", discovery = DiscoveryMode.PLATFORM) to PlainFiles(File(folder, "keys"))
 
 private suspend fun fill(hearth: Hearth) {
     hearth.start()
@@ -48,7 +64,7 @@ private suspend fun fill(hearth: Hearth) {
     hearth.close()
 }
 
-private suspend fun starts(config: NodeConfig, keys: MemoryKeys) {
+private suspend fun starts(config: NodeConfig, keys: Platform) {
     val times = (1..STARTS).map {
         val begin = System.nanoTime()
         val hearth = Hearth(config, keys)
@@ -65,20 +81,30 @@ private suspend fun starts(config: NodeConfig, keys: MemoryKeys) {
     figure("Node.open to the first room list in Kotlin", times.map { it.second })
 }
 
-private suspend fun memory(config: NodeConfig, keys: MemoryKeys) {
-    val before = settledKb()
+/** What a node adds to a process is seen in one that had none before. */
+private fun inFreshProcess(folder: File) {
+    // A heap that is there from the beginning and does not grow, so that what grows is not the JVM's.
+    val measured = line("org.hearth.cli.MeasureKt", folder.path, jvm = listOf("-Xms64m", "-Xmx64m", "-XX:+AlwaysPreTouch"))
+    repeat(MEMORIES) { println(measured.read("memory ")) }
+}
+
+private suspend fun memory(folder: File) {
+    suspend fun told(what: String, since: Long) = settledKb().also { println("memory %-45s %d KB".format(what, it - since)) }
+    val bare = settledKb()
+    version()
+    val loaded = told("memory: JNA, the bindings and the library", bare)
+    val (config, keys) = setUp(folder)
     val hearth = Hearth(config, keys)
     hearth.start()
-    val rows = hearth.rooms.items().first()
-    val after = settledKb()
-    row("memory added by a node with ${rows.size} rooms", "%d KB (VmRSS, $before to $after)".format(after - before))
+    check(hearth.rooms.items().first().size == ROOMS)
+    told("memory: a node with $ROOMS rooms, its list seen", loaded)
     hearth.stop()
     hearth.close()
-    row("the same after it was stopped", "${settledKb() - before} KB")
+    told("memory: what of that is left when it was stopped", loaded)
 }
 
 /** Rows that cross as a `Reset` of the whole list, again and again: what the border itself costs. */
-private suspend fun crossings(config: NodeConfig, keys: MemoryKeys) {
+private suspend fun crossings(config: NodeConfig, keys: Platform) {
     val hearth = Hearth(config, keys)
     hearth.start()
     hearth.rooms.items().first()
@@ -114,21 +140,27 @@ private suspend fun crossings(config: NodeConfig, keys: MemoryKeys) {
     hearth.close()
 }
 
-/** Single changes, as fast as they can be made. */
+/** Changes one by one, as fast as they can be made: each time that a person goes by another name, each row of theirs changes. */
 private suspend fun diffs(hearth: Hearth) {
-    var changes = 0
-    val task = hearth.rooms.subscribe(object : RoomsListener {
-        override fun onChange(diffs: List<RoomDiff>) {
-            changes += diffs.size
+    val (changes, calls) = AtomicInteger() to AtomicInteger()
+    val room = hearth.rooms.create(NewRoom(name = "Busy", encrypted = false)).timeline()
+    repeat(ROWS) { room.send("Row $it") }
+    val task = room.subscribe(object : TimelineListener {
+        override fun onChange(diffs: List<TimelineDiff>) {
+            changes.addAndGet(diffs.size)
+            calls.incrementAndGet()
         }
     })
-    val room = hearth.rooms.create(NewRoom(name = "Busy", encrypted = false)).timeline()
     val begin = System.nanoTime()
-    repeat(ROUNDS) { room.send("$it") }
-    val seconds = (System.nanoTime() - begin) / 1e9
-    val (sends, seen) = ROUNDS / seconds to changes / seconds
-    row("changes of one room, durable, one after another", "%.0f sends/s, %.0f diffs/s".format(sends, seen))
+    var names = 0
+    while (changes.get() < DIFFS) hearth.node.setDisplayName("Ana the ${++names}th")
+    val rate = changes.get() / ((System.nanoTime() - begin) / 1e9)
+    row("diffs of a timeline to Kotlin", "%.0f diffs/s ($changes diffs in $calls batches, by $names writes)".format(rate))
     task.close()
+    val sending = System.nanoTime()
+    repeat(SENDS) { room.send("$it") }
+    row("sendText, durable, one after another", "%.0f sends/s".format(SENDS / ((System.nanoTime() - sending) / 1e9)))
+    room.close()
 }
 
 private suspend fun Phones.messages() {

@@ -18,7 +18,9 @@ import androidx.compose.ui.graphics.ImageBitmap
 import androidx.compose.ui.graphics.asImageBitmap
 import com.journeyapps.barcodescanner.ScanContract
 import com.journeyapps.barcodescanner.ScanOptions
+import org.hearth.android.HearthAndroid
 import org.hearth.android.HearthService
+import org.hearth.sample.app.SampleApp
 import org.hearth.sample.screens.Devices
 import org.hearth.sample.screens.Photo
 import org.hearth.sample.screens.SampleScreens
@@ -27,7 +29,7 @@ import org.hearth.sample.screens.Welcome
 /** The only activity: what needs Android is here, and what a person sees is in `screens`. */
 class MainActivity : ComponentActivity(), Devices {
     private val app get() = application as SampleApp
-    private var host by mutableStateOf<org.hearth.android.HearthAndroid?>(null)
+    private var host by mutableStateOf<HearthAndroid?>(null)
     private var link by mutableStateOf<String?>(null)
     private var scanned: (String) -> Unit = {}
     private var picked: (Photo) -> Unit = {}

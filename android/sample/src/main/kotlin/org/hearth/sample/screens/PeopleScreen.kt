@@ -54,7 +54,7 @@ fun PeopleScreen(hearth: Hearth, devices: Devices, errors: Errors, back: () -> U
         // The address in it changes with the network.
         val uri by produceState<String?>(null, peers) { value = errors.catching { hearth.contactUri() } }
         fun add(contact: String) = errors.launch(scope) {
-            hearth.contacts.add(contact.trim(), null)
+            hearth.contacts.add(contact.trim())
             added++
         }
         Bar("People", back) { Button({ devices.scanCode(::add) }) { Text("Scan") } }

@@ -44,7 +44,7 @@ fun RoomsScreen(hearth: Hearth, errors: Errors, open: (String) -> Unit, people: 
                 if (room.standing == RoomStanding.INVITED) {
                     InviteRow(
                         room,
-                        accept = { errors.launch(scope) { hearth.rooms.join(room.id, emptyList()).use { open(it.id()) } } },
+                        accept = { errors.launch(scope) { hearth.rooms.join(room.id).use { open(it.id()) } } },
                         decline = { errors.launch(scope) { hearth.rooms.get(room.id).use { it.leave() } } },
                     )
                 } else {

@@ -59,7 +59,7 @@ fun SampleScreens(hearth: Hearth, devices: Devices, link: String?, keepOn: (Bool
     val errors = remember { Errors() }
     val scope = rememberCoroutineScope()
     LaunchedEffect(link) {
-        if (link != null) errors.catching { hearth.contacts.add(link, null) }?.let { place = Place.People }
+        if (link != null) errors.catching { hearth.contacts.add(link) }?.let { place = Place.People }
     }
     Surface(Modifier.fillMaxSize()) {
         Column(Modifier.fillMaxSize()) {

@@ -79,7 +79,7 @@ fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, bac
         photo = {
             devices.pickPhoto { photo ->
                 errors.launch(scope) {
-                    timeline.sendFd(photo.descriptor, FileInfo(photo.name, MediaKind.IMAGE, mime = photo.mime), null).close()
+                    timeline.sendFd(photo.descriptor, FileInfo(photo.name, MediaKind.IMAGE, mime = photo.mime)).close()
                 }
             }
         },

@@ -1,11 +1,10 @@
-package org.hearth.sample
+package org.hearth.sample.app
 
 import android.app.Application
 import android.app.Notification
 import android.app.NotificationChannel
 import android.app.NotificationManager
 import android.app.PendingIntent
-import android.content.Intent
 import android.os.Build
 import kotlinx.coroutines.MainScope
 import kotlinx.coroutines.launch
@@ -13,6 +12,7 @@ import org.hearth.android.HearthAndroid
 import org.hearth.android.HearthFetch
 import org.hearth.ffi.Event
 import org.hearth.ffi.EventKind
+import org.hearth.sample.R
 
 /** Makes the node as soon as the person has chosen a name, which is once. */
 class SampleApp : Application() {
@@ -54,10 +54,10 @@ class SampleApp : Application() {
             Notification.Builder(this)
         }
         val (title, text) = when (val kind = event.kind) {
-            is EventKind.Message -> kind.senderName to (kind.text ?: "A message")
-            is EventKind.Invite -> kind.by to "asks you into a room"
+            is EventKind.Message -> kind.senderName to kind.text.ifEmpty { "A message" }
+            is EventKind.Invited -> kind.invite.name to "asks you into ${event.roomName}"
         }
-        val open = Intent(this, MainActivity::class.java)
+        val open = packageManager.getLaunchIntentForPackage(packageName)
         builder.setSmallIcon(R.drawable.ic_hearth).setContentTitle(title).setContentText(text).setAutoCancel(true)
             .setContentIntent(PendingIntent.getActivity(this, 0, open, PendingIntent.FLAG_IMMUTABLE))
         notifications.notify(event.room.hashCode(), builder.build())
