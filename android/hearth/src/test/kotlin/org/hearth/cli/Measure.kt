@@ -49,6 +49,7 @@ fun main(arguments: Array<String>) {
         starts(config, keys)
         inFreshProcess(ana)
         crossings(config, keys)
+        diffs(started("ben").hearth)
         messages()
     }
 }
@@ -89,7 +90,7 @@ private fun inFreshProcess(folder: File) {
 }
 
 private suspend fun memory(folder: File) {
-    suspend fun told(what: String, since: Long) = settledKb().also { println("memory %-45s %d KB".format(what, it - since)) }
+    suspend fun told(what: String, since: Long) = settledKb().also { println("memory %-52s %d KB".format(what, it - since)) }
     val bare = settledKb()
     version()
     val loaded = told("memory: JNA, the bindings and the library", bare)
@@ -125,7 +126,6 @@ private suspend fun crossings(config: NodeConfig, keys: Platform) {
     val seconds = (System.nanoTime() - begin) / 1e9
     val list = seconds * 1e3 / rounds
     row("rows of a room list to Kotlin", "%.0f rows/s (%.2f ms for a list of $ROOMS)".format(rows / seconds, list))
-    diffs(hearth)
     val calls = System.nanoTime()
     repeat(ROUNDS) { hearth.node.state() }
     row("a call that answers at once", "%.2f µs".format((System.nanoTime() - calls) / 1e3 / ROUNDS))
