@@ -49,7 +49,7 @@ fun main(arguments: Array<String>) {
         starts(config, keys)
         inFreshProcess(ana)
         crossings(config, keys)
-        diffs(started("ben").hearth)
+        diffs(started("dia").hearth)
         messages()
     }
 }
