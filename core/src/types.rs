@@ -8,4 +8,4 @@ pub mod limits;
 mod position;
 
 pub use key::{KeyNameError, LocalServer, SIGNING_KEY_VERSION, public_key_of, public_keys, server_name_of};
-pub use position::{Millis, SyncToken, SyncTokenError};
+pub use position::{Millis, SyncPlace, SyncToken, SyncTokenError};

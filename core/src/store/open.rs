@@ -69,6 +69,9 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("the database cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// The files of media cannot be used.
+    #[error("the media directory cannot be used: {0}")]
+    Media(String),
 }
 
 impl From<DatabaseError> for OpenError {
