@@ -23,6 +23,7 @@ mod files;
 mod memory;
 pub mod message;
 pub mod names;
+pub mod notice;
 pub mod preview;
 mod reading;
 pub mod room;
@@ -44,6 +45,7 @@ use tokio::task::JoinHandle;
 use self::{
     attachment::Transfers,
     crypto::Crypto,
+    notice::Told,
     reading::Reads,
     send::Queue,
     vault::{StoreKey, Vault},
@@ -55,6 +57,7 @@ pub use self::{
     error::ChatError,
     message::{Mentions, TextMessage},
     names::RoomName,
+    notice::{Notice, NoticeKind},
     preview::{Preview, PreviewKind},
     room::{MemberInfo, NewRoom, Permissions, Room, RoomInfo, TypingFeed, Typist},
     room_list::{Invite, LastMessage, RoomFeed, RoomKind, RoomSummary},
@@ -116,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     /// Files that are on their way in or out.
     pub(crate) transfers: Transfers,
+    /// How far the person was told of what they should be told of.
+    pub(crate) told: Told,
     /// Rung when something changed that is no row of the log: keys came, a local echo changed.
     pub(crate) changes: Bell,
     /// Set once, when the client ends.
@@ -146,6 +151,7 @@ impl Chat {
             queue: Queue::open(&home, &vault, &me)?,
             reads: Reads::default(),
             transfers: Transfers::default(),
+            told: Told::open(&home, &me)?,
             changes: Bell::default(),
             ended: tokio::sync::watch::Sender::new(false),
             home,

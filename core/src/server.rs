@@ -118,8 +118,9 @@ impl Homeserver {
             drop(task.await);
         }
         let flushed = self.home.store.flush().await;
-        self.home.store.close()?;
-        flushed
+        let closed = self.home.store.close();
+        self.home.store.released().await?;
+        closed.and(flushed)
     }
 
     /// Lets go of everything as a killed process does: no flush, no clean mark. For simulation.

@@ -57,6 +57,9 @@ pub enum StoreError {
     /// The engine has been stopped.
     #[error("the database is closed")]
     Closed,
+    /// The engine has been stopped, and somebody still reads.
+    #[error("the database is closed, but something still reads it")]
+    Held,
     /// A job panicked; nothing of it was kept.
     #[error("an internal error was contained: {0}")]
     Panicked(String),

@@ -7,7 +7,7 @@
 
 use ruma::OwnedUserId;
 
-use super::{ChatConfig, ChatError};
+use super::{Chat, ChatConfig, ChatError};
 use crate::{
     home::Home,
     keys::Actor,
@@ -49,6 +49,14 @@ pub(super) async fn open(home: &Home, config: &ChatConfig) -> Result<Actor, Chat
         now: home.now(),
     };
     home.store.write(move |tx| open_in(tx, &new)).await
+}
+
+impl Chat {
+    /// A token with which another client on this phone logs in to the account, once and within a few minutes
+    /// (`m.login.token`). It is a device of its own then.
+    pub fn login_token(&self) -> String {
+        self.inner.home.make_login_token(self.inner.me.user_key)
+    }
 }
 
 fn open_in(tx: &mut WriteTx<'_>, new: &New) -> Result<Actor, ChatError> {

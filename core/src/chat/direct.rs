@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::Value;
 
-use super::{ChatError, Inner};
+use super::{
+    Chat, ChatError, Inner,
+    room::{NewRoom, Room},
+};
 use crate::{
-    store::{Result, UserKey, View},
+    rooms,
+    store::{Result, Standing, UserKey, View},
     users::account_data::{self, AccountDataError},
 };
 
@@ -47,4 +51,38 @@ pub(crate) async fn mark(inner: &Inner, room: &RoomId, user: &UserId) -> Result<
         AccountDataError::Store(error) => error.into(),
         error => ChatError::Invalid(error.to_string()),
     })
+}
+
+impl Chat {
+    /// A conversation with one person: the busiest that there is and that they are in or asked into, or a new one, to which
+    /// they are invited.
+    ///
+    /// # Errors
+    /// [`ChatError::NotFound`] for somebody of this homeserver who does not exist; [`ChatError::Invalid`] for ourselves.
+    pub async fn direct_room(&self, user: &UserId) -> Result<Room, ChatError> {
+        if *user == *self.inner.me.user {
+            return Err(ChatError::Invalid("a conversation has two people".into()));
+        }
+        match self.known_direct_room(user)? {
+            Some(id) => self.room(&id),
+            None => {
+                self.create_room(NewRoom { invite: vec![user.to_owned()], direct: true, ..NewRoom::default() }).await
+            }
+        }
+    }
+
+    fn known_direct_room(&self, user: &UserId) -> Result<Option<OwnedRoomId>, ChatError> {
+        let view = self.inner.home.store.snapshot()?;
+        let content = content(&view, self.inner.me.user_key)?;
+        let mut best = None;
+        let marked = content.get(user.as_str()).and_then(Value::as_array).into_iter().flatten();
+        for id in marked.filter_map(Value::as_str).filter_map(|room| RoomId::parse(room).ok()) {
+            let Some(room) = rooms::Room::find(&view, &id)? else { continue };
+            let is_theirs = |member: rooms::Member| matches!(member.standing, Standing::Join | Standing::Invite);
+            if room.is_joined(&view, &self.inner.me.user)? && room.member(&view, user)?.is_some_and(is_theirs) {
+                best = best.max(Some((room.record.last_n, id)));
+            }
+        }
+        Ok(best.map(|(_, id)| id))
+    }
 }

@@ -17,6 +17,7 @@ use std::{
 use ruma::OwnedRoomId;
 use tokio::sync::watch;
 
+pub(super) use self::unread::{Verdict, verdict};
 pub use self::{
     last::LastMessage,
     summary::{Invite, RoomKind, RoomSummary},
@@ -25,12 +26,12 @@ use self::{summary::Row, unread::Judged};
 use super::{
     Chat, ChatError, Inner, Seen, direct,
     feed::{self, Diff},
-    reading::settled,
+    reading::{Look, settled},
     touched::Touched,
 };
 use crate::{
     rooms,
-    store::{MembRecord, RoomKey, Standing},
+    store::{MembRecord, RoomKey, Standing, StoreError},
     types::limits::ROOMS_JUDGED_AT_ONCE,
 };
 
@@ -62,6 +63,11 @@ impl Chat {
     pub fn rooms(&self) -> RoomFeed {
         RoomFeed { inner: self.inner.clone(), state: tokio::sync::Mutex::default(), stopped: watch::Sender::new(false) }
     }
+}
+
+/// The row of a room that somebody asks us into.
+pub(super) fn invited(look: &Look<'_>, key: RoomKey, record: &MembRecord) -> Result<Option<RoomSummary>, StoreError> {
+    Ok(summary::outside(look, key, record)?.map(|row| row.summary))
 }
 
 /// Which rows are to be computed anew.

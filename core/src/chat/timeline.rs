@@ -13,6 +13,7 @@
 mod act;
 mod around;
 mod build;
+mod file;
 mod item;
 mod version;
 mod window;

@@ -99,6 +99,20 @@ pub fn positions(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Vec<Un
     Ok(unread)
 }
 
+/// How an event at a place of a room notifies a user; `None` when it does not, or when they have read it.
+///
+/// # Errors
+/// When the database fails.
+pub fn at(view: &dyn View, user: UserKey, room: RoomKey, pos: u64) -> Result<Option<Unread>> {
+    // In all threads: what the event belongs to may have become known only after it was counted.
+    for (thread, _) in rows(view, user, room)?.into_iter().filter(|(_, row)| pos > row.read) {
+        if let Some(bits) = view.push()?.row((user.0, room.0, thread.0, pos))? {
+            return Ok(Some(Unread { pos, thread, highlight: bits.value() & HIGHLIGHT != 0 }));
+        }
+    }
+    Ok(None)
+}
+
 /// A row of `unread`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {

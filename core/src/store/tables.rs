@@ -185,6 +185,8 @@ tables! {
     chat_device: u32 => &'static [u8];
     /// Local user -> the place of the log up to which the on-device client has heard of devices and messages.
     chat_place: u32 => u64;
+    /// Local user -> the place of the log up to which they were told of everything that they should be told of.
+    chat_told: u32 => u64;
     /// (local user, room, hash of a session's id) -> what is known of an outbound group session of theirs.
     said: (u32, u32, &'static [u8; 16]) => &'static [u8];
     /// (local user, user, room, hash of a session's id) -> devices that have its key: a user who may not have got it on all of

@@ -356,6 +356,16 @@ pub const MARK_READ_SCAN_MAX: usize = 200;
 pub const UNREAD_JUDGED_MAX: usize = 100;
 /// Rooms of which that is done before the list is shown again.
 pub const ROOMS_JUDGED_AT_ONCE: usize = 10;
+/// How long the end of a node waits for those who still read the database. None of them reads for longer than a request takes.
+pub const RELEASE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often it looks.
+pub const RELEASE_POLL: Duration = Duration::from_millis(1);
+/// Rows of the log that are read at once in search of what a person should be told of.
+pub const NOTICE_SCAN_MAX: usize = 2_000;
+/// Rows of the log beyond which it is kept that nothing in them was worth telling, so that no start reads them again.
+pub const NOTICE_LAG_MAX: u64 = 5_000;
+/// How long telling of a message waits for its key, which is usually just behind it.
+pub const NOTICE_KEY_WAIT: Duration = Duration::from_secs(5);
 /// Rows of the log that are read to find the rooms that changed. Beyond that all rooms are looked at.
 pub const TOUCHED_ROWS_MAX: u64 = 2_000;
 /// Bytes of rows in one commit of a copy of the store: few enough for a phone's memory, enough that a sync is seldom.

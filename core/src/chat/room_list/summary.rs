@@ -142,7 +142,7 @@ pub(super) fn row(
 }
 
 /// A room that we are not in: what its people show of it, and who asks us in.
-fn outside(look: &Look<'_>, key: RoomKey, record: &MembRecord) -> Result<Option<Row>> {
+pub(super) fn outside(look: &Look<'_>, key: RoomKey, record: &MembRecord) -> Result<Option<Row>> {
     let me = &look.inner.me;
     let Some(row) = look.view.inv()?.row((me.user_key.0, key.0))? else { return Ok(None) };
     let invite = InviteRecord::decode(row.value())?;

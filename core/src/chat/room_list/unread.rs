@@ -22,9 +22,9 @@ use crate::{
 
 /// What push rules say of a message in clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    notifies: bool,
-    highlight: bool,
+pub(in crate::chat) struct Verdict {
+    pub(in crate::chat) notifies: bool,
+    pub(in crate::chat) highlight: bool,
 }
 
 /// What was said of the unread messages of each room, by their places.
@@ -100,7 +100,8 @@ pub(super) async fn judge(inner: &Inner, room: RoomKey, judged: &Judged) -> Resu
     .await
 }
 
-fn verdict(
+/// What the person's push rules say of a message in clear. `None` when it cannot be read.
+pub(in crate::chat) fn verdict(
     look: &mut Look<'_>,
     room: &Room,
     listener: &Listener,
