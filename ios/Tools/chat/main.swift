@@ -21,7 +21,7 @@ func say(_ line: String) {
 }
 
 func failed(_ failure: any Error) {
-    say("error \(failure)")
+    say("error \((failure as? NodeError)?.reason ?? "\(failure)")")
 }
 
 /// The room that is spoken in: the one that was entered last.
@@ -59,11 +59,25 @@ func tellRooms(_ hearth: Hearth, _ talk: Talk) async throws {
                 await talk.enter(room)
                 say("room \(row.id)")
             case .invited where asked.insert(row.id).inserted:
-                do { _ = try await hearth.rooms.join(idOrAlias: row.id, via: []) } catch { failed(error) }
+                do { try await accept(row.id, of: hearth) } catch { failed(error) }
             default: break
             }
         }
     }
+}
+
+/// Accepts an invite. A program can be quicker than the phone that asked, which lets nobody in before its own invite is on its
+/// disk.
+func accept(_ room: String, of hearth: Hearth) async throws {
+    for _ in 1...20 {
+        do {
+            _ = try await hearth.rooms.join(idOrAlias: room, via: [])
+            return
+        } catch NodeError.Forbidden {
+            try await Task.sleep(nanoseconds: 250_000_000)
+        }
+    }
+    _ = try await hearth.rooms.join(idOrAlias: room, via: [])
 }
 
 func tellMessages(_ room: Room) async throws {
