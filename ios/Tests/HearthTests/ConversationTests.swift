@@ -44,7 +44,7 @@ final class ConversationTests: XCTestCase {
             let (ana, ben) = try await phones.anaAndBen()
             let (here, there) = try await phones.talk(ana, ben)
             let picture = phones.file("harbour.png")
-            try noise(side: 400).write(to: picture)
+            try noise(side: 900).write(to: picture)
             let sent = Locked<[TransferProgress]>([])
             let handle = try await here.timeline.send(
                 file: picture, as: .image, mime: "image/png", caption: "The harbour",
@@ -53,7 +53,7 @@ final class ConversationTests: XCTestCase {
             let item = try XCTUnwrap(rows.first { $0.media != nil })
             let media = try XCTUnwrap(item.media)
             XCTAssertEqual([media.name, media.caption], ["harbour.png", "The harbour"])
-            XCTAssertEqual([media.width, media.height], [400, 400])
+            XCTAssertEqual([media.width, media.height], [900, 900])
             XCTAssertTrue(media.kind == .image && media.encrypted && media.hasThumbnail)
             try await eventually("the last word is that all is done") { sent.now.last?.fraction == 1 }
             XCTAssertEqual(sent.now.map(\.done), sent.now.map(\.done).sorted(), "progress does not go back")
