@@ -134,7 +134,7 @@ private actor Known {
 }
 
 /// Work of which only the latest goes on: what was begun before is cancelled, and has ended when the next begins.
-private final class Latest: @unchecked Sendable {
+final class Latest: @unchecked Sendable {
     private let lock = NSLock()
     // Guarded by the lock.
     private var task: Task<Void, Never>?

@@ -44,8 +44,14 @@ public final class Lifecycle: @unchecked Sendable {
     // Guarded by the lock.
     private var seen = false
     private var holds = 0
-    private var wanted: Bool?
+    private var suspended = false
+    private var plan: Plan?
     private var step: Task<Void, Never>?
+
+    private enum Plan: Equatable {
+        case run
+        case pause(after: TimeInterval)
+    }
 
     /// Whether the node was brought up by this and not put down again.
     public let running = Observed(false)
@@ -65,7 +71,18 @@ public final class Lifecycle: @unchecked Sendable {
     deinit { step?.cancel() }
 
     /// The app is looked at, or is not any more.
-    public func foreground(_ seen: Bool) { wish { self.seen = seen } }
+    public func foreground(_ seen: Bool) {
+        wish {
+            self.seen = seen
+            if seen { suspended = false }
+        }
+    }
+
+    /// Pauses at once, whatever holds the node, because the system is about to suspend the process; until the app is seen again.
+    public func suspend() async {
+        wish { suspended = true }
+        await settled()
+    }
 
     /// Keeps the node running until the answer is released or let go of: for a call, or a transfer.
     public func hold() -> Hold {
@@ -85,17 +102,20 @@ public final class Lifecycle: @unchecked Sendable {
     private func wish(_ change: () -> Void) {
         lock.withLock {
             change()
-            let run = seen || holds > 0
+            let next: Plan = suspended ? .pause(after: 0) : seen || holds > 0 ? .run : .pause(after: grace)
             // What was never started need not be paused.
-            guard run != wanted ?? false else { return }
-            wanted = run
+            guard next != plan, plan != nil || next == .run else { return }
+            plan = next
             let before = step
             before?.cancel()
             step = Task { [weak self] in
                 // One after another: a step that is under way is not left half way.
                 await before?.value
                 guard !Task.isCancelled else { return }
-                await run ? self?.up() : self?.down()
+                switch next {
+                case .run: await self?.up()
+                case .pause(let after): await self?.down(after: after)
+                }
             }
         }
     }
@@ -108,8 +128,8 @@ public final class Lifecycle: @unchecked Sendable {
         }
     }
 
-    private func down() async {
-        do { try await sleep(grace) } catch { return }
+    private func down(after wait: TimeInterval) async {
+        do { if wait > 0 { try await sleep(wait) } } catch { return }
         running.become(false)
         await attempt { if node.state == .running { try await node.pause() } }
     }

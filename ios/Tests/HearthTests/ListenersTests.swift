@@ -94,7 +94,11 @@ final class ListenersTests: XCTestCase {
             let config = NodeConfig(dataDir: phones.file("dora").path, account: "dora", logLevel: .trace)
             let dora = try Hearth(config: config, platform: MemoryKeys(), logs: log)
             try await dora.start()
-            let timeline = try await dora.rooms.create(room: NewRoom(name: "Swordfish room")).timeline()
+            // Somebody to call, who does not answer: a phone that is alone has nothing to say.
+            let ben = try await phones.started("ben")
+            let bens = try await dora.contacts.add(uri: ben.hearth.contactUri(), name: "Swordfish Ben")
+            let room = try await dora.rooms.create(room: NewRoom(name: "Swordfish room", invite: [bens]))
+            let timeline = room.timeline()
             for _ in 0..<50 { try await timeline.send("the password is swordfish") }
             try await eventually("the log speaks") { !log.records.now.isEmpty }
             try await dora.stop()

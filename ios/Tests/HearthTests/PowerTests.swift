@@ -129,6 +129,31 @@ final class PowerTests: XCTestCase {
         }
     }
 
+    func testASuspensionPausesAtOnceWhateverHoldsTheNodeUntilTheAppIsSeenAgain() async throws {
+        try await test { node, lifecycle, clock in
+            lifecycle.foreground(true)
+            await lifecycle.settled()
+            let hold = lifecycle.hold()
+            lifecycle.foreground(false)
+            await lifecycle.suspend()
+            XCTAssertEqual(node.told.now, ["start", "pause"])
+            let another = lifecycle.hold()
+            await lifecycle.settled()
+            XCTAssertEqual(node.told.now, ["start", "pause"])
+            lifecycle.foreground(true)
+            await lifecycle.settled()
+            XCTAssertEqual(node.told.now, ["start", "pause", "start"])
+            hold.release()
+            another.release()
+
+            // In the middle of the grace too.
+            lifecycle.foreground(false)
+            try await clock.untilAsleep()
+            await lifecycle.suspend()
+            XCTAssertEqual(node.told.now, ["start", "pause", "start", "pause"])
+        }
+    }
+
     func testWhatFailedIsSaidAndTriedAgainWithTheNextWish() async throws {
         try await test { node, lifecycle, clock in
             node.failure.change { $0 = .Storage(reason: "the disk is full") }
