@@ -90,12 +90,13 @@ final class ListenersTests: XCTestCase {
 
     func testASlowLogSlowsNothingAndNoBodyIsInIt() async throws {
         try await phones { phones in
+            // Somebody to call: a phone that is alone has nothing to say. It is made first, because the log of the process goes to
+            // the sink that came last.
+            let ben = try await phones.started("ben")
             let log = SlowLog()
             let config = NodeConfig(dataDir: phones.file("dora").path, account: "dora", logLevel: .trace)
             let dora = try Hearth(config: config, platform: MemoryKeys(), logs: log)
             try await dora.start()
-            // Somebody to call, who does not answer: a phone that is alone has nothing to say.
-            let ben = try await phones.started("ben")
             let bens = try await dora.contacts.add(uri: ben.hearth.contactUri(), name: "Swordfish Ben")
             let room = try await dora.rooms.create(room: NewRoom(name: "Swordfish room", invite: [bens]))
             let timeline = room.timeline()
