@@ -25,6 +25,7 @@ pub mod message;
 pub mod names;
 pub mod notice;
 pub mod preview;
+mod profile;
 mod reading;
 pub mod room;
 pub mod room_list;

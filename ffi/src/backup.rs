@@ -5,9 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use hearth_p2p::node::{export, import};
 
 use crate::{
+    cancel::CancelToken,
     error::NodeError,
     node::{Node, Shared, secrets},
-    timeline::{CancelToken, ProgressListener, watch_progress},
+    timeline::{ProgressListener, watch_progress},
 };
 
 /// Export and import of everything: identity, keys, rooms, messages and files.

@@ -109,6 +109,7 @@ impl From<ChatError> for NodeError {
             ChatError::NotFound(_) => Self::NotFound { reason },
             ChatError::Forbidden(_) => Self::Forbidden { reason },
             ChatError::Invalid(_) | ChatError::TooLarge(_) => Self::InvalidInput { reason },
+            ChatError::Busy(_) => Self::RateLimited { reason },
             ChatError::Crypto(_) => Self::Crypto { reason },
             ChatError::Network(_) => Self::Network { reason },
             ChatError::Cancelled => Self::Cancelled { reason },

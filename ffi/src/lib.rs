@@ -8,6 +8,7 @@
 //! says so when there is none. A panic becomes [`NodeError::Internal`]; a callback that throws or blocks harms nobody.
 
 mod backup;
+mod cancel;
 mod client_api;
 mod config;
 mod error;
@@ -26,6 +27,7 @@ mod watch;
 
 pub use self::{
     backup::Backup,
+    cancel::CancelToken,
     client_api::{ClientAccess, ClientApi},
     config::{DiscoveryMode, NodeConfig},
     error::NodeError,
@@ -33,11 +35,11 @@ pub use self::{
     people::{
         Announcement, Contact, ContactPreview, Contacts, Identity, Peer, Peers, PeersListener, QrMatrix, qr_matrix,
     },
-    platform::{LogLevel, LogRecord, LogSink, Platform, PlatformError},
+    platform::{ListenerError, LogLevel, LogRecord, LogSink, Platform, PlatformError},
     records::*,
     room::{Room, TypingListener},
     rooms::{Rooms, RoomsListener},
-    timeline::{CancelToken, FileInfo, OutgoingText, ProgressListener, SendHandle, Timeline, TimelineListener},
+    timeline::{FileInfo, OutgoingText, ProgressListener, SendHandle, Timeline, TimelineListener},
     verification::{Emoji, PersonTrust, VerificationInfo, VerificationListener, VerificationState, Verifications},
     watch::TaskHandle,
 };

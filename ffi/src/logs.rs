@@ -78,7 +78,7 @@ fn deliver(records: &Receiver<LogRecord>, sink: &Sink) {
     while let Ok(record) = records.recv() {
         let sink = sink.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(sink) = sink {
-            // A sink that throws loses this record and no other.
+            // A sink that fails loses this record and no other; there is nowhere to tell it.
             drop(catch_unwind(AssertUnwindSafe(|| sink.log(record))));
         }
     }

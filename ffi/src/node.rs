@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
-pub(crate) use self::phase::Running;
 use self::phase::Phases;
+pub(crate) use self::phase::Running;
 pub use self::{
     events::{Event, EventKind},
     phase::{FetchSummary, NodeState},
@@ -42,8 +42,6 @@ pub(crate) struct Shared {
     changing: Mutex<()>,
     /// Counts what the app asked for, so that a background fetch does not undo what was asked meanwhile.
     wishes: AtomicU64,
-    /// Moves when whoever waits for an event shall wait no longer.
-    interrupted: watch::Sender<u64>,
 }
 
 /// A homeserver with its client, in this process.
@@ -58,7 +56,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::InvalidInput`] for a configuration that cannot work.
-    #[uniffi::constructor]
+    #[uniffi::constructor(default(log_sink = None))]
     pub fn open(
         config: NodeConfig,
         platform: Arc<dyn Platform>,
@@ -72,7 +70,6 @@ impl Node {
             phases: Phases::default(),
             changing: Mutex::default(),
             wishes: AtomicU64::default(),
-            interrupted: watch::Sender::new(0),
         };
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
@@ -131,6 +128,14 @@ impl Node {
             Ok(())
         })
         .await
+    }
+
+    /// Goes by another name in all rooms, or by none.
+    ///
+    /// # Errors
+    /// [`NodeError::InvalidInput`] for a name that is too long; [`NodeError::NotRunning`], [`NodeError::Paused`].
+    pub async fn set_display_name(&self, name: Option<String>) -> Result<(), NodeError> {
+        self.with(async move |running| Ok(running.chat.set_display_name(name.as_deref()).await?)).await
     }
 
     /// The network changed: another Wi-Fi, or an interface more or less. Listens and connects anew.

@@ -12,6 +12,7 @@ use crate::{
     error::NodeError,
     node::{Node, Running, Shared},
     parse::user_id,
+    platform::ListenerError,
     watch::{BoxFuture, TaskHandle, follow_mut},
 };
 
@@ -93,7 +94,10 @@ pub struct Announcement {
 #[uniffi::export(foreign)]
 pub trait PeersListener: Send + Sync {
     /// Takes all phones that are known on the network now.
-    fn on_peers(&self, peers: Vec<Peer>);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_peers(&self, peers: Vec<Peer>) -> Result<(), ListenerError>;
 }
 
 /// The people whom the person knows.
@@ -178,6 +182,7 @@ impl Contacts {
     ///
     /// # Errors
     /// [`NodeError::InvalidInput`] for what is no contact, and for the person's own.
+    #[uniffi::method(default(name = None))]
     pub async fn add(&self, uri: String, name: Option<String>) -> Result<String, NodeError> {
         let contact: ContactUri = uri.parse().map_err(NodeError::invalid)?;
         self.shared

@@ -28,6 +28,23 @@ impl From<PlatformError> for NodeError {
     }
 }
 
+/// Why a listener or a log did not take what it was given. Hearth notes it, and goes on.
+#[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
+pub enum ListenerError {
+    /// It failed.
+    #[error("{reason}")]
+    Failed {
+        /// A sentence.
+        reason: String,
+    },
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for ListenerError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        Self::Failed { reason: error.reason }
+    }
+}
+
 /// The phone. On Android a Keystore-backed implementation comes with the library, on Apple platforms a Keychain-backed one.
 #[uniffi::export(foreign)]
 pub trait Platform: Send + Sync {
@@ -85,5 +102,8 @@ pub struct LogRecord {
 pub trait LogSink: Send + Sync {
     /// Takes one record. Called from one thread of Hearth's own, one record at a time; while it blocks, further records wait,
     /// and are dropped when too many do.
-    fn log(&self, record: LogRecord);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the record is lost, and no other.
+    fn log(&self, record: LogRecord) -> Result<(), ListenerError>;
 }

@@ -11,6 +11,7 @@ use crate::{
     error::NodeError,
     node::{Running, Shared},
     parse::{event_id, user_id},
+    platform::ListenerError,
     records::{Member, RoomInfo, Typist},
     timeline::Timeline,
     watch::{TaskHandle, follow},
@@ -20,7 +21,10 @@ use crate::{
 #[uniffi::export(foreign)]
 pub trait TypingListener: Send + Sync {
     /// Takes everybody who is typing now, without us.
-    fn on_typing(&self, typists: Vec<Typist>);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_typing(&self, typists: Vec<Typist>) -> Result<(), ListenerError>;
 }
 
 /// A room.
@@ -89,6 +93,7 @@ impl Room {
     ///
     /// # Errors
     /// [`NodeError::Forbidden`].
+    #[uniffi::method(default(reason = None))]
     pub async fn kick(&self, user: String, reason: Option<String>) -> Result<(), NodeError> {
         let user = user_id(&user)?;
         self.with(async move |room| Ok(room.kick(&user, reason).await?)).await
@@ -98,6 +103,7 @@ impl Room {
     ///
     /// # Errors
     /// [`NodeError::Forbidden`].
+    #[uniffi::method(default(reason = None))]
     pub async fn ban(&self, user: String, reason: Option<String>) -> Result<(), NodeError> {
         let user = user_id(&user)?;
         self.with(async move |room| Ok(room.ban(&user, reason).await?)).await
@@ -136,7 +142,7 @@ impl Room {
         let open = move |running: &Arc<Running>| running.chat.room(&id).ok().map(|room| Arc::new(room.typing()));
         let next = |feed: Option<Arc<TypingFeed>>| async move { feed?.next().await };
         follow(&self.shared, open, next, move |typists: Vec<chat::Typist>| {
-            listener.on_typing(typists.into_iter().map(Into::into).collect());
+            listener.on_typing(typists.into_iter().map(Into::into).collect())
         })
     }
 

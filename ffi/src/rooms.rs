@@ -5,9 +5,11 @@ use std::sync::Arc;
 use hearth_core::chat::NewRoom as Wish;
 
 use crate::{
+    cancel::CancelToken,
     error::NodeError,
     node::{Node, Running, Shared},
     parse::{alias_or_room, room_id, servers, user_id, user_ids},
+    platform::ListenerError,
     records::{NewRoom, RoomDiff, RoomSummary},
     room::Room,
     watch::{TaskHandle, follow},
@@ -18,7 +20,10 @@ use crate::{
 pub trait RoomsListener: Send + Sync {
     /// Takes a batch of changes. The first one is a `Reset`, and so is the first after a pause. One call at a time; while it
     /// runs nothing piles up.
-    fn on_change(&self, diffs: Vec<RoomDiff>);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_change(&self, diffs: Vec<RoomDiff>) -> Result<(), ListenerError>;
 }
 
 /// The person's rooms.
@@ -88,12 +93,21 @@ impl Rooms {
     ///
     /// # Errors
     /// [`NodeError::Forbidden`], [`NodeError::NotFound`], [`NodeError::Network`] when nobody in the room is within reach.
-    pub async fn join(&self, id_or_alias: String, via: Vec<String>) -> Result<Arc<Room>, NodeError> {
+    #[uniffi::method(default(via = [], cancel = None))]
+    pub async fn join(
+        &self,
+        id_or_alias: String,
+        via: Vec<String>,
+        cancel: Option<Arc<CancelToken>>,
+    ) -> Result<Arc<Room>, NodeError> {
         let (room, via, shared) = (alias_or_room(&id_or_alias)?, servers(&via)?, self.shared.clone());
         self.shared
-            .with(async |running| {
-                let room = running.chat.join(room, via).await?;
-                Ok(Arc::new(Room::new(shared, room.id().to_owned())))
+            .with(async move |running| {
+                CancelToken::guard(cancel, async {
+                    let room = running.chat.join(room, via).await?;
+                    Ok(Arc::new(Room::new(shared, room.id().to_owned())))
+                })
+                .await
             })
             .await
     }

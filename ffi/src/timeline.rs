@@ -13,11 +13,13 @@ use hearth_core::{
 };
 
 pub(crate) use self::transfer::watch_progress;
-pub use self::transfer::{CancelToken, FileInfo, ProgressListener, SendHandle};
+pub use self::transfer::{FileInfo, ProgressListener, SendHandle};
 use crate::{
+    cancel::CancelToken,
     error::NodeError,
     node::{Running, Shared},
     parse::{event_id, user_ids},
+    platform::ListenerError,
     records::{TextStyle, TimelineDiff},
     watch::{Life, TaskHandle, follow},
 };
@@ -27,7 +29,10 @@ use crate::{
 pub trait TimelineListener: Send + Sync {
     /// Takes a batch of changes. The first one is a `Reset`, and so is the first after a pause. One call at a time; while it
     /// runs nothing piles up.
-    fn on_change(&self, diffs: Vec<TimelineDiff>);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_change(&self, diffs: Vec<TimelineDiff>) -> Result<(), ListenerError>;
 }
 
 /// A text to be sent.
@@ -125,17 +130,24 @@ impl Timeline {
     ///
     /// # Errors
     /// [`NodeError::Network`] when there may be more and nobody who has it is within reach.
-    pub async fn paginate_backwards(&self, count: u32) -> Result<bool, NodeError> {
+    #[uniffi::method(default(cancel = None))]
+    pub async fn paginate_backwards(&self, count: u32, cancel: Option<Arc<CancelToken>>) -> Result<bool, NodeError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.with(async move |timeline| Ok(timeline.paginate_backwards(count).await?)).await
+        self.with(async move |timeline| {
+            CancelToken::guard(cancel, async { Ok(timeline.paginate_backwards(count).await?) }).await
+        })
+        .await
     }
 
     /// Asks other phones for what is missing before an item (`gap_before`). Answers whether anything came.
     ///
     /// # Errors
     /// [`NodeError::Network`] when nobody who has it is within reach.
-    pub async fn fill(&self, item_id: String) -> Result<bool, NodeError> {
-        self.with(async move |timeline| Ok(timeline.fill(&ItemId(item_id)).await?)).await
+    #[uniffi::method(default(cancel = None))]
+    pub async fn fill(&self, item_id: String, cancel: Option<Arc<CancelToken>>) -> Result<bool, NodeError> {
+        let item = ItemId(item_id);
+        self.with(async move |timeline| CancelToken::guard(cancel, async { Ok(timeline.fill(&item).await?) }).await)
+            .await
     }
 
     /// Sends a text, and answers its item's id. It is on disk, and shown as the last item, when this answers; the network is not
@@ -161,6 +173,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`NodeError::NotFound`].
+    #[uniffi::method(default(reason = None))]
     pub async fn redact(&self, item_id: String, reason: Option<String>) -> Result<(), NodeError> {
         self.with(async move |timeline| Ok(timeline.redact(&ItemId(item_id), reason).await?)).await
     }
@@ -197,6 +210,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`NodeError::Forbidden`] for who is not in the room.
+    #[uniffi::method(default(private = false))]
     pub async fn mark_read(&self, private: bool) -> Result<(), NodeError> {
         self.with(async move |timeline| Ok(timeline.mark_read(private).await?)).await
     }

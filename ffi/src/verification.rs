@@ -8,6 +8,7 @@ use crate::{
     error::NodeError,
     node::{Node, Running, Shared},
     parse::user_id,
+    platform::ListenerError,
     records::VerificationDiff,
     watch::{BoxFuture, TaskHandle, follow_mut},
 };
@@ -16,7 +17,10 @@ use crate::{
 #[uniffi::export(foreign)]
 pub trait VerificationListener: Send + Sync {
     /// Takes a batch of changes of the list of verifications. The first one is a `Reset`.
-    fn on_change(&self, diffs: Vec<VerificationDiff>);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_change(&self, diffs: Vec<VerificationDiff>) -> Result<(), ListenerError>;
 }
 
 /// One of the seven pictures.

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::{
     error::NodeError,
     node::{Running, Shared},
+    platform::ListenerError,
 };
 
 /// A subscription. It ends when [`TaskHandle::cancel`] is called or the last reference to this is gone.
@@ -76,7 +77,7 @@ pub(crate) async fn call_out<T: Send + 'static>(call: impl FnOnce() -> T + Send 
 }
 
 /// Hands batches to a listener until the feed ends. `next` answers `None` at the end.
-async fn pump<T, Next, Fut>(mut next: Next, listener: impl Fn(T) + Clone + Send + 'static)
+async fn pump<T, Next, Fut>(mut next: Next, listener: impl Fn(T) -> Result<(), ListenerError> + Clone + Send + 'static)
 where
     T: Send + 'static,
     Next: FnMut() -> Fut,
@@ -88,11 +89,18 @@ where
 }
 
 /// Calls a listener with one batch, and waits for it.
-pub(crate) async fn hand_over<T: Send + 'static>(listener: &(impl Fn(T) + Clone + Send + 'static), batch: T) {
+pub(crate) async fn hand_over<T: Send + 'static>(
+    listener: &(impl Fn(T) -> Result<(), ListenerError> + Clone + Send + 'static),
+    batch: T,
+) {
     let listener = listener.clone();
-    if let Err(error) = call_out(move || listener(batch)).await {
-        tracing::warn!(%error, "a listener failed; it is called again with what comes next");
-    }
+    // The first error is a panic or the end of the node, the second is the listener's own.
+    let failure = match call_out(move || listener(batch)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(failure, "a listener failed; it is called again with what comes next");
 }
 
 /// A future that borrows what it was made from.
@@ -104,7 +112,7 @@ pub(crate) fn follow<Feed, T, Open, Next, Fut>(
     shared: &Arc<Shared>,
     open: Open,
     next: Next,
-    listener: impl Fn(T) + Clone + Send + Sync + 'static,
+    listener: impl Fn(T) -> Result<(), ListenerError> + Clone + Send + Sync + 'static,
 ) -> Result<Arc<TaskHandle>, NodeError>
 where
     Feed: Clone + Send + Sync + 'static,
@@ -129,7 +137,7 @@ pub(crate) fn follow_mut<Feed, T, Open, Next>(
     shared: &Arc<Shared>,
     open: Open,
     next: Next,
-    listener: impl Fn(T) + Clone + Send + Sync + 'static,
+    listener: impl Fn(T) -> Result<(), ListenerError> + Clone + Send + Sync + 'static,
 ) -> Result<Arc<TaskHandle>, NodeError>
 where
     Feed: Send + 'static,

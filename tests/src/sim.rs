@@ -6,6 +6,8 @@
 //!
 //! Deliberately absent: sockets, libp2p, discovery. They have suites of their own.
 
+pub mod chats;
+pub mod chatter;
 pub mod check;
 pub mod history;
 pub mod life;

@@ -3,6 +3,7 @@
 //! One binary, because linking is what takes the time here. Pure unit tests stand beside what they test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
+mod chats;
 mod hostile;
 mod media;
 mod sim;

@@ -22,6 +22,9 @@ pub enum ChatError {
     /// It is larger than it may be.
     #[error("{0}")]
     TooLarge(String),
+    /// Too much at once: what waits already must go first.
+    #[error("{0}")]
+    Busy(String),
     /// Encryption failed, or a key is wrong.
     #[error("{0}")]
     Crypto(String),

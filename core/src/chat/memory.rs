@@ -44,6 +44,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Memory<K, V> {
         self.young.insert(key, (value, weight));
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        (self.young, self.old, self.young_weight) = (HashMap::new(), HashMap::new(), 0);
+    }
+
     /// Forgets a value.
     pub(crate) fn forget(&mut self, key: &K) {
         if let Some((_, weight)) = self.young.remove(key) {
@@ -72,5 +77,7 @@ mod tests {
         assert_eq!(memory.find(&7), None, "too heavy to be kept");
         memory.forget(&99);
         assert_eq!(memory.find(&99), None);
+        memory.clear();
+        assert_eq!((memory.find(&0), memory.young_weight), (None, 0));
     }
 }

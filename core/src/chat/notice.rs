@@ -27,8 +27,8 @@ use super::{
 use crate::{
     home::Home,
     keys::Actor,
-    rooms::{Room, unread, visibility::UserSight},
-    store::{LogKind, LogRow, MembRecord, Record, Result, RoomKey, Standing, StoreError, Stored, UserKey, View},
+    rooms::{Room, standing, unread, visibility::UserSight},
+    store::{LogKind, LogRow, Record, Result, RoomKey, Standing, StoreError, Stored, View},
     types::{
         Millis,
         limits::{NOTICE_KEY_WAIT, NOTICE_LAG_MAX, NOTICE_SCAN_MAX},
@@ -131,7 +131,7 @@ impl Chat {
         loop {
             let seen = inner.seen();
             let given_up = shut.filter(|(_, until)| Instant::now() >= *until).map(|(place, _)| place);
-            match settled(inner, |look| find(look, given_up)).await? {
+            match settled(inner, |look| find(look, seen.log, given_up)).await? {
                 Found::Notice(notice) => return Ok(*notice),
                 Found::Shut(place) => {
                     let until = match shut {
@@ -171,14 +171,18 @@ impl Inner {
     }
 }
 
-fn find(look: &mut Look<'_>, given_up: Option<u64>) -> Result<Found> {
+/// Looks for the next thing to tell in a piece of the log, which goes at least up to `end` if nothing else ends it.
+fn find(look: &mut Look<'_>, end: u64, given_up: Option<u64>) -> Result<Found> {
     let (view, me) = (look.view, look.inner.me.user_key);
     let mut place = look.inner.told.passed.load(Ordering::Relaxed);
     let (listener, ignored) = (Listener::of(view, me)?, ignored::of(view, me)?);
     let mut eyes = Eyes { look, listener, ignored, given_up };
-    for row in view.log()?.between(Bound::Excluded(place), Bound::Unbounded)?.take(NOTICE_SCAN_MAX) {
+    for (count, row) in view.log()?.between(Bound::Excluded(place), Bound::Unbounded)?.enumerate() {
         let row = row?;
         place = row.0.value();
+        if count >= NOTICE_SCAN_MAX {
+            return Ok(Found::Nothing(place - 1));
+        }
         let row = LogRow::decode(row.1.value())?;
         let found = match row.kind {
             LogKind::Timeline if row.user != me.0 => eyes.message(place, &row)?,
@@ -193,7 +197,8 @@ fn find(look: &mut Look<'_>, given_up: Option<u64>) -> Result<Found> {
             return Ok(found);
         }
     }
-    Ok(Found::Nothing(place))
+    // The last position may have no row of its own.
+    Ok(Found::Nothing(place.max(end)))
 }
 
 /// What it takes to judge one row of the log.
@@ -242,13 +247,13 @@ impl Eyes<'_, '_> {
 
     fn invite(&self, place: u64, key: RoomKey) -> Result<Option<Found>> {
         let (view, me) = (self.look.view, self.look.inner.me.user_key);
-        let Some(record) = membership(view, me, key)? else { return Ok(None) };
+        let Some(record) = standing(view, me, key)? else { return Ok(None) };
         if record.standing != Standing::Invite || record.n != place {
             return Ok(None);
         }
         let Some(summary) = room_list::invited(self.look, key, &record)? else { return Ok(None) };
         match summary.kind {
-            RoomKind::Invited(invite) if !self.ignored.contains(&invite.by) => {
+            RoomKind::Invited(invite) => {
                 let kind = NoticeKind::Invited(invite);
                 Ok(Some(Found::Notice(Box::new(Notice {
                     id: place,
@@ -266,8 +271,4 @@ impl Eyes<'_, '_> {
         let direct = direct::rooms(self.look.view, self.look.inner.me.user_key)?.contains(&room_id);
         Ok(Found::Notice(Box::new(Notice { id, room_id, room_name, direct, kind })))
     }
-}
-
-fn membership(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<MembRecord>> {
-    view.memb()?.row((user.0, room.0))?.map(|row| MembRecord::decode(row.value())).transpose()
 }

@@ -58,6 +58,8 @@ pub(crate) enum Reading {
         /// Why.
         reason: String,
     },
+    /// Nobody has tried yet: this look is not the last.
+    Unread,
 }
 
 impl Default for Reads {
@@ -73,6 +75,11 @@ impl Reads {
 
     fn known_names(&self) -> MutexGuard<'_, Memory<RoomKey, Arc<Names>>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was decrypted, because who may be trusted has changed: that is said beside each message.
+    pub(crate) fn trust_moved(&self) {
+        self.clear().clear();
     }
 
     /// The names of a room as of a view.
@@ -100,7 +107,7 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// An event, if it can be read without waiting. Otherwise it counts as waiting, and this look is not the last.
+    /// An event, if it can be read without waiting. Otherwise it is wanted for the next look.
     pub(crate) fn open(&mut self, stored: &Stored) -> Reading {
         if let Some(plain) = plain(self.inner, stored) {
             return Reading::Clear(plain);
@@ -112,7 +119,7 @@ impl Look<'_> {
             return reading.clone();
         }
         self.wanted.insert(stored.esn, stored.clone());
-        Reading::Shut { waiting: true, reason: String::new() }
+        Reading::Unread
     }
 }
 

@@ -123,7 +123,7 @@ impl Queue {
 /// Puts a message into the queue. It is on disk when this answers, and goes on its way also if nobody waits for the answer.
 ///
 /// # Errors
-/// [`ChatError::TooLarge`] when too much waits already; the store's.
+/// [`ChatError::Busy`] when too much waits already; the store's.
 pub(crate) async fn put(inner: &Arc<Inner>, room: OwnedRoomId, what: What) -> Result<OwnedTransactionId, ChatError> {
     put_with(inner, room, what, None, Progress::new()).await
 }
@@ -144,7 +144,7 @@ pub(crate) async fn put_with(
     let seq = {
         let mut held = inner.queue.held();
         if held.slots.len() >= UNSENT_MAX {
-            return Err(ChatError::TooLarge(format!("{UNSENT_MAX} messages wait to be sent already")));
+            return Err(ChatError::Busy(format!("{UNSENT_MAX} messages wait to be sent already")));
         }
         held.last += 1;
         let seq = held.last;

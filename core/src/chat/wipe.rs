@@ -1,9 +1,9 @@
 //! Panic wipe: keys first, then everything, whatever state things are in.
 //!
 //! What makes data unreadable within milliseconds is the loss of the keys: the vault of an open client forgets its key in
-//! memory and in the database ([`Chat::destroy_keys`]), and key files are overwritten and unlinked. Then whole trees are renamed aside, which costs
-//! the same for one file and for a hundred thousand, and only then are they unlinked. A wipe that is killed has left nothing
-//! under its name, and the next one, or [`sweep`] at the next start, removes what was renamed.
+//! memory and in the database ([`Chat::destroy_keys`]), and key files are overwritten and unlinked. Then whole trees are
+//! renamed aside, which costs the same for one file and for a hundred thousand, and only then are they unlinked. A wipe that
+//! is killed has left nothing under its name, and the next one, or [`sweep`] at the next start, removes what was renamed.
 //!
 //! Overwriting is an attempt: flash storage writes elsewhere, and old pages live until the drive reuses them. So the store
 //! key belongs into the platform's keystore, which forgets for good; its removal is the caller's, before this.

@@ -63,7 +63,7 @@ impl Progress {
     }
 
     /// Waits until it is called off.
-    pub(crate) async fn cancelled(&self) {
+    pub async fn cancelled(&self) {
         drop(self.state.subscribe().wait_for(|state| state.cancelled).await);
     }
 

@@ -22,12 +22,22 @@ use crate::{
     event::{Pdu, ROOM_VERSIONS, verify},
     home::Home,
     outbox::{self, request_soon, request_state},
-    rooms::{Applied, ApplyError, ImportedRoom, Room, RoomError, import},
+    rooms::{Applied, ApplyError, ImportedRoom, Room, RoomError, import, standing},
+    store::{RoomKey, Standing, UserKey},
     types::limits::{FEDERATION_REQUEST_WAIT, STATE_EVENTS_MAX},
 };
 
 /// How often a join looks whether what it waits for has been acknowledged.
 const CAUGHT_UP_POLL: Duration = Duration::from_millis(50);
+
+/// How long a join that is refused although we hold an invite waits before each further try.
+const INVITE_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1_600),
+];
 
 /// Joins a local user to a room through one of the servers in `via`, those within reach first.
 ///
@@ -43,9 +53,30 @@ pub async fn join(
     // From here on events may come for a room that is not here yet.
     let _entering = home.enter(room);
     let wanted = Wanted { room, user, membership: MembershipState::Join, content: &content };
+    // Whoever invites has our signature a moment before the invite is in their room. A person, or a program, that accepts at
+    // once would be refused.
+    for pause in INVITE_PAUSES {
+        match join_through_any(home, via, &wanted).await {
+            Err(RoomError::Forbidden(_)) if is_invited(home, &wanted)? => sleep(pause).await,
+            done => return done,
+        }
+    }
+    join_through_any(home, via, &wanted).await
+}
+
+fn is_invited(home: &Home, wanted: &Wanted<'_>) -> Result<bool, RoomError> {
+    let view = home.store.snapshot()?;
+    let (Some(user), Some(room)) = (UserKey::find(&view, wanted.user)?, RoomKey::find(&view, wanted.room)?) else {
+        return Ok(false);
+    };
+    Ok(standing(&view, user, room)?.is_some_and(|record| record.standing == Standing::Invite))
+}
+
+async fn join_through_any(home: &Home, via: &[OwnedServerName], wanted: &Wanted<'_>) -> Result<(), RoomError> {
+    let room = wanted.room;
     let mut failure = None;
     for server in candidates(home, via) {
-        match join_through(home, &server, &wanted).await {
+        match join_through(home, &server, wanted).await {
             Ok(()) => return Ok(()),
             Err(RoomError::Store(error)) => return Err(error.into()),
             Err(error) => {

@@ -54,6 +54,19 @@ async fn a_job_that_fails_after_writing_takes_nobody_along() {
 }
 
 #[tokio::test]
+async fn the_file_is_let_go_of_when_the_last_reader_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = file_store(&dir).unwrap();
+    let reader = store.snapshot().unwrap();
+    store.close().unwrap();
+    let soon = std::time::Duration::from_millis(20);
+    assert!(tokio::time::timeout(soon, store.released()).await.is_err(), "somebody reads");
+    drop(reader);
+    store.released().await.unwrap();
+    file_store(&dir).unwrap();
+}
+
+#[tokio::test]
 async fn the_watch_moves_after_the_commit_and_only_for_the_log() {
     let store = Store::open(&StoreConfig::memory(), server_name!("a.example")).unwrap();
     let mut watch = store.log_watch();

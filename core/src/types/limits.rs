@@ -344,6 +344,8 @@ pub const ANCESTRY_STEPS_MAX: usize = 2_000;
 pub const READS_PROVEN_MAX: usize = 20_000;
 /// Messages on their way from one device into rooms. They leave within milliseconds unless something is wrong.
 pub const UNSENT_MAX: usize = 1_000;
+/// The longest pause before a message is tried again that our own store or encryption could not take, as with a full disk.
+pub const SENDING_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Rooms that messages are put into at once.
 pub const SENDING_ROOMS_MAX: usize = 4;
 /// Bytes of a message's content in clear. Encrypted it grows by a third, and an event holds 64 KiB with its envelope.

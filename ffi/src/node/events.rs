@@ -1,9 +1,12 @@
 //! What the app should notify the person of, one event after another, each until the app says that it did.
 
+use std::sync::Arc;
+
 use hearth_core::chat::{Notice, NoticeKind};
 
 use super::Node;
 use crate::{
+    cancel::CancelToken,
     error::NodeError,
     records::{Invite, PreviewKind, Timestamp},
 };
@@ -77,13 +80,14 @@ impl From<Notice> for Event {
 #[uniffi::export]
 impl Node {
     /// The oldest event that was not handled yet: the same one until `event_handled`, also after the process was killed. What
-    /// was read or taken back meanwhile is left out. Waits until there is one, through every pause. `None` after
-    /// `interrupt_events`, and when everything was wiped.
+    /// was read or taken back meanwhile is left out. Waits until there is one, through every pause. `None` when everything was
+    /// wiped.
     ///
     /// # Errors
-    /// [`NodeError::Internal`].
-    pub async fn next_event(&self) -> Result<Option<Event>, NodeError> {
-        let (phases, mut interrupted) = (self.shared.phases.clone(), self.shared.interrupted.subscribe());
+    /// [`NodeError::Cancelled`] by `cancel`.
+    #[uniffi::method(default(cancel = None))]
+    pub async fn next_event(&self, cancel: Option<Arc<CancelToken>>) -> Result<Option<Event>, NodeError> {
+        let phases = self.shared.phases.clone();
         let next = async move {
             while let Some(running) = phases.until_running().await {
                 if let Some(notice) = running.chat.next_notice().await {
@@ -93,16 +97,7 @@ impl Node {
             }
             None
         };
-        self.shared
-            .runtime
-            .run(async move {
-                tokio::select! {
-                    event = next => Ok(event),
-                    // The sender lives as long as the node, so a change is the only answer.
-                    _ = interrupted.changed() => Ok(None),
-                }
-            })
-            .await
+        self.shared.runtime.run(CancelToken::guard(cancel, async move { Ok(next.await) })).await
     }
 
     /// Says that the person was told of an event and of all before it.
@@ -111,10 +106,5 @@ impl Node {
     /// [`NodeError::NotRunning`], [`NodeError::Paused`], [`NodeError::Storage`]: the event comes again then.
     pub async fn event_handled(&self, id: u64) -> Result<(), NodeError> {
         self.with(async move |running| Ok(running.chat.notice_handled(id).await?)).await
-    }
-
-    /// Ends every `next_event` that waits. For a Swift task that is cancelled, which cannot end it by itself.
-    pub fn interrupt_events(&self) {
-        self.shared.interrupted.send_modify(|count| *count += 1);
     }
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::NodeError,
+    platform::ListenerError,
     watch::{TaskHandle, hand_over},
 };
 
@@ -35,7 +36,10 @@ pub struct NodeStatus {
 #[uniffi::export(foreign)]
 pub trait StatusListener: Send + Sync {
     /// Takes the status as it is now.
-    fn on_status(&self, status: NodeStatus);
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_status(&self, status: NodeStatus) -> Result<(), ListenerError>;
 }
 
 #[uniffi::export]

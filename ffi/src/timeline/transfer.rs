@@ -10,44 +10,23 @@ use tokio::task::JoinHandle;
 
 use super::Timeline;
 use crate::{
+    cancel::CancelToken,
     error::NodeError,
     node::Shared,
     parse::event_id,
+    platform::ListenerError,
     records::MediaKind,
-    watch::{TaskHandle, call_out},
+    watch::{TaskHandle, hand_over},
 };
 
 /// Whoever wants to know how far a file is.
 #[uniffi::export(foreign)]
 pub trait ProgressListener: Send + Sync {
     /// So many bytes are done, of so many; the total is 0 while it is not known. Called by whole percents at the most.
-    fn on_progress(&self, done: u64, total: u64);
-}
-
-/// Calls off one long piece of work, from any thread: give it to the call, and use it for that call alone. (A cancelled Kotlin
-/// coroutine calls its work off by itself; a cancelled Swift task does not.)
-#[derive(Debug, uniffi::Object)]
-pub struct CancelToken(Progress);
-
-#[uniffi::export]
-impl CancelToken {
-    /// A token that nothing was called off with.
-    #[uniffi::constructor]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(Progress::new()))
-    }
-
-    /// Calls it off: the call ends with [`NodeError::Cancelled`]. Safe to call twice, before and after.
-    pub fn cancel(&self) {
-        self.0.cancel();
-    }
-}
-
-impl CancelToken {
-    /// What the work of a call tells of itself, and listens to.
-    pub(crate) fn progress(token: Option<Arc<Self>>) -> Progress {
-        token.map_or_else(Progress::new, |token| token.0.clone())
-    }
+    ///
+    /// # Errors
+    /// Whatever goes wrong: the listener is called again with what comes next.
+    fn on_progress(&self, done: u64, total: u64) -> Result<(), ListenerError>;
 }
 
 /// What is said of a file that is sent.
@@ -218,10 +197,9 @@ pub(crate) fn watch_progress(
         let mut seen = (0, 0);
         loop {
             seen = progress.after(seen).await;
-            let (listener, (done, total)) = (listener.clone(), seen);
-            if let Err(error) = call_out(move || listener.on_progress(done, total)).await {
-                tracing::warn!(%error, "a progress listener failed");
-            }
+            let listener = listener.clone();
+            hand_over(&move |(done, total)| listener.on_progress(done, total), seen).await;
+            let (done, total) = seen;
             if total > 0 && done >= total {
                 return;
             }

@@ -119,6 +119,17 @@ impl Phone {
         life.wait_for(|life| life % 2 == 1).await.expect("the phone outlives its users");
     }
 
+    /// How often the phone was switched on or went off: odd while it is on.
+    pub fn life(&self) -> u64 {
+        *self.life.borrow()
+    }
+
+    /// Waits until it was more often than `seen`.
+    pub async fn life_after(&self, seen: u64) {
+        let mut life = self.life.subscribe();
+        life.wait_for(|life| *life > seen).await.expect("the phone outlives its users");
+    }
+
     /// One request of a client on this phone. `None` when the phone is off, or dies over it.
     pub async fn call(&self, request: Request<Body>) -> Option<Response<Bytes>> {
         let mut life = self.life.subscribe();

@@ -59,18 +59,19 @@ struct Export {
 
 impl Export {
     fn run(self, heavy: OwnedSemaphorePermit, pace: &Pace) -> Result<u64, ArchiveError> {
+        pace.check()?;
         if self.to.try_exists()? {
             return Err(ArchiveError::Occupied(self.to));
         }
+        let draft = Draft::beside(&self.to)?;
+        let out = BufWriter::new(draft.create()?);
+        let mut out = Sealer::new(out, &self.passphrase, &*self.home.ports.random)?;
+        drop(heavy);
         let database = Draft::new(self.database.clone())?;
         let go_on = || if pace.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         self.home.store.copy_to(database.path(), &mut |_, _| go_on())?;
         // After the copy, so that no file of the copy's own is missing from the list.
         let blobs = self.blobs()?;
-        let draft = Draft::beside(&self.to)?;
-        let out = BufWriter::new(draft.create()?);
-        let mut out = Sealer::new(out, &self.passphrase, &*self.home.ports.random)?;
-        drop(heavy);
 
         let file = File::open(database.path())?;
         let database_bytes = file.metadata()?.len();
@@ -102,6 +103,7 @@ impl Export {
         draft.keep(&self.to)?;
         Ok(fs::metadata(&self.to)?.len())
     }
+
     /// The files of the media store, and how long they are.
     fn blobs(&self) -> Result<Vec<(BlobHash, u64)>, StoreError> {
         let view = self.home.store.snapshot()?;

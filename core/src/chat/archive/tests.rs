@@ -1,12 +1,17 @@
 //! Archives: there and back, damaged in every way that a file can be, and killed in between.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::Write, ops::Bound, path::PathBuf, time::Duration};
 
-use super::*;
+use super::{
+    entry::{About, Entry},
+    *,
+};
 use crate::{
     api::testing::Phone,
     chat::work::Progress,
-    store::{Store, StoreConfig, View},
+    home::{MediaConfig, Registration},
+    media::{self, NewMedia},
+    store::{PrekeyRecord, Record, Store, StoreConfig, View, WriteTx},
 };
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -76,7 +81,7 @@ impl World {
 
 fn accounts(store: &Store) -> usize {
     let view = store.snapshot().unwrap();
-    view.account().unwrap().between(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded).unwrap().count()
+    view.account().unwrap().between(Bound::Unbounded, Bound::Unbounded).unwrap().count()
 }
 
 #[tokio::test]
@@ -101,6 +106,112 @@ async fn everything_goes_in_and_comes_out() {
         Store::open(&StoreConfig::file(world.path("data/hearth.redb")), world.phone.home.server_name()).unwrap();
     assert_eq!(accounts(&store), 1);
     assert!(*store.log_watch().borrow() > *world.phone.home.store.log_watch().borrow());
+}
+
+#[tokio::test]
+async fn media_come_along_byte_for_byte() {
+    let world = World::new().await;
+    let home = &world.phone.home;
+    let alice = world.phone.user("alice");
+    let contents = [Vec::new(), b"small".to_vec(), (0..400_000_u32).map(|number| (number >> 7) as u8).collect()];
+    let mut uris = Vec::new();
+    for content in contents.clone() {
+        let source = futures::stream::iter([Ok(content.into())]);
+        uris.push(media::store_file(home, &alice, source, NewMedia::default(), |_| {}).await.unwrap());
+    }
+    let progress = Progress::new();
+    let (to, private) = (world.path("archive"), world.dir.path());
+    export(home, secrets(1), passphrase(), &to, private, &progress).await.unwrap();
+    let (done, total) = progress.at();
+    assert!(done == total && total > 400_005, "{done} of {total}");
+    let imported = world.import().await.unwrap();
+    assert_eq!(imported.blobs, 3);
+    imported.put_in_place().unwrap();
+    let (store, media) =
+        (StoreConfig::file(world.path("data/hearth.redb")), MediaConfig::folder(world.path("data/media")));
+    let restored = Phone::open(1, Registration::Open, &store, &media);
+    for (uri, content) in uris.iter().zip(contents) {
+        assert_eq!(media::read_all(&restored.home, uri, Duration::ZERO, u64::MAX).await.unwrap(), content);
+    }
+}
+
+/// What counts upwards must not be taken up where an old archive left it: see the module.
+#[tokio::test]
+async fn what_must_not_be_used_twice_stays_behind() {
+    let world = World::new().await;
+    let fill = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
+        let prekeys =
+            PrekeyRecord { counts: vec![("signed_curve25519".into(), 2)], next: 2, ..PrekeyRecord::default() };
+        let (prekeys, tables) = (prekeys.encode()?, tx.write());
+        tables.prekey.insert((1, b"DEVICE".as_slice()), prekeys.as_slice())?;
+        for place in 0..2 {
+            tables.otk.insert((1, b"DEVICE".as_slice(), place), b"a key".as_slice())?;
+        }
+        // An outbound room key, and inbound ones on both sides of it.
+        for kind in 11..=15 {
+            tables.crypto.insert((1, kind, b"a name".as_slice()), b"sealed".as_slice())?;
+        }
+        tables.media_part.insert(&[5; 32], b"half a file".as_slice())?;
+        Ok(())
+    };
+    world.phone.home.store.write(fill).await.unwrap();
+    world.export().await.unwrap();
+    world.import().await.unwrap().put_in_place().unwrap();
+    let store =
+        Store::open(&StoreConfig::file(world.path("data/hearth.redb")), world.phone.home.server_name()).unwrap();
+    let view = store.snapshot().unwrap();
+    assert_eq!(view.otk().unwrap().between(Bound::Unbounded, Bound::Unbounded).unwrap().count(), 0);
+    let prekeys = view.prekey().unwrap().row((1, b"DEVICE".as_slice())).unwrap().unwrap();
+    let prekeys = PrekeyRecord::decode(prekeys.value()).unwrap();
+    assert_eq!((prekeys.counts, prekeys.next), (Vec::new(), 2));
+    let crypto = view.crypto().unwrap().between(Bound::Unbounded, Bound::Unbounded).unwrap();
+    assert_eq!(crypto.map(|row| row.unwrap().0.value().1).collect::<Vec<_>>(), [11, 12, 14, 15]);
+    assert_eq!(view.media_part().unwrap().between(Bound::Unbounded, Bound::Unbounded).unwrap().count(), 0);
+}
+
+/// What an archive holds, and what is said of it.
+type Case = (Vec<(Entry, Vec<u8>)>, fn(&ArchiveError) -> bool);
+
+/// Somebody who knows the passphrase made the archive, and still it must not do more than it may.
+#[tokio::test]
+async fn an_archive_of_somebody_elses_making_is_no_way_in() {
+    let world = World::new().await;
+    let server = world.phone.home.server_name().to_string();
+    let about = || Entry::About(About { server: server.clone(), made: 1, bytes: u64::MAX });
+    let keys = || Entry::Secrets([1; 32], [2; 32]);
+    let database = || (Entry::Database(10), b"not a redb".to_vec());
+    let plain = |entry| (entry, Vec::new());
+    let blob = (Entry::Blob([7; 32], 5), b"other".to_vec());
+    let cases: [Case; 7] = [
+        (vec![plain(keys())], |error| matches!(error, ArchiveError::Damaged(_))),
+        (vec![plain(about()), database()], |error| matches!(error, ArchiveError::Damaged(_))),
+        (vec![plain(about()), plain(keys()), database(), blob], |error| matches!(error, ArchiveError::Damaged(_))),
+        (vec![plain(about()), plain(keys()), database(), plain(Entry::End(1))], |error| {
+            matches!(error, ArchiveError::Damaged(_))
+        }),
+        (vec![plain(about()), plain(keys()), database(), plain(Entry::End(0))], |error| {
+            matches!(error, ArchiveError::Database(_))
+        }),
+        // More bytes are promised than there are, and a record is longer than it may be.
+        (vec![plain(about()), plain(keys()), plain(Entry::Database(u64::MAX))], |error| {
+            matches!(error, ArchiveError::Damaged(_))
+        }),
+        (vec![plain(Entry::About(About { server: "x".repeat(5_000), made: 1, bytes: 1 }))], |error| {
+            matches!(error, ArchiveError::Damaged(_))
+        }),
+    ];
+    for (number, (entries, is_expected)) in cases.into_iter().enumerate() {
+        let file = fs::File::create(world.path("archive")).unwrap();
+        let mut sealer = seal::Sealer::new(file, &passphrase(), &*world.phone.home.ports.random).unwrap();
+        for (entry, bytes) in entries {
+            entry::put(&mut sealer, &entry).unwrap();
+            sealer.write_all(&bytes).unwrap();
+        }
+        sealer.finish().unwrap();
+        let error = world.import().await.unwrap_err();
+        assert!(is_expected(&error), "{number}: {error:?}");
+        assert_eq!(world.names(), ["archive"]);
+    }
 }
 
 #[tokio::test]
@@ -203,6 +314,34 @@ async fn whoever_calls_it_off_finds_nothing() {
     let import_off = import(&to, passphrase(), &world.layout(), &cancelled).await;
     assert!(matches!(import_off, Err(ArchiveError::Cancelled(_))), "{import_off:?}");
     drop(world.import().await.unwrap());
+    assert_eq!(world.names(), ["archive"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_calls_it_off_halfway_finds_nothing_either() {
+    let world = World::new().await;
+    let alice = world.phone.user("alice");
+    let source = futures::stream::iter((0..64).map(|_| Ok(vec![7; 1 << 18].into())));
+    media::store_file(&world.phone.home, &alice, source, NewMedia::default(), |_| {}).await.unwrap();
+    let cancel_halfway = || {
+        let progress = Progress::new();
+        let watched = progress.clone();
+        tokio::spawn(async move {
+            let mut at = (0, 0);
+            while at.0 == 0 || at.0 < at.1 / 2 {
+                at = watched.after(at).await;
+            }
+            watched.cancel();
+        });
+        progress
+    };
+    let (to, private) = (world.path("archive"), world.dir.path());
+    let off = export(&world.phone.home, secrets(1), passphrase(), &to, private, &cancel_halfway()).await;
+    assert!(matches!(off, Err(ArchiveError::Cancelled(_))), "{off:?}");
+    assert_eq!(world.names(), [""; 0]);
+    world.export().await.unwrap();
+    let off = import(&to, passphrase(), &world.layout(), &cancel_halfway()).await;
+    assert!(matches!(off, Err(ArchiveError::Cancelled(_))), "{off:?}");
     assert_eq!(world.names(), ["archive"]);
 }
 

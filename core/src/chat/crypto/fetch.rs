@@ -257,7 +257,7 @@ impl Rounds {
         });
         self.due.extend(users.iter().cloned());
         self.inner.crypto.reach.note_devices();
-        // Trust may have changed with the devices.
+        self.inner.reads.trust_moved();
         self.inner.changes.ring();
         self.feed_held(&users).await?;
         self.read_strangers().await

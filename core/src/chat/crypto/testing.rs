@@ -290,10 +290,7 @@ impl Phone {
 
     /// The person begins anew with another cross-signing identity.
     pub(in crate::chat) async fn new_identity(&self) {
-        let machine = &self.chat.inner.crypto.machine;
-        let requests = machine.bootstrap_cross_signing(true).await.unwrap();
-        super::send::signing_keys(self.home(), &self.me(), requests.upload_signing_keys_req).await.unwrap();
-        super::send::signatures(&self.chat.inner, requests.upload_signatures_req).await.unwrap();
+        new_identity(&self.chat).await;
     }
 
     /// What this phone reads in a room, in order; `?` for what it cannot read.
@@ -312,6 +309,14 @@ impl Phone {
         let all = std::ops::Bound::Unbounded;
         view.owed().unwrap().between(all, all).unwrap().count()
     }
+}
+
+/// A person begins anew with another cross-signing identity.
+pub(in crate::chat) async fn new_identity(chat: &Chat) {
+    let inner = &chat.inner;
+    let requests = inner.crypto.machine.bootstrap_cross_signing(true).await.unwrap();
+    super::send::signing_keys(&inner.home, &inner.me, requests.upload_signing_keys_req).await.unwrap();
+    super::send::signatures(inner, requests.upload_signatures_req).await.unwrap();
 }
 
 fn text(clear: Clear) -> String {

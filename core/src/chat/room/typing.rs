@@ -11,6 +11,7 @@ use crate::{
     rooms::{self, typing},
     store::UserKey,
     types::limits::TYPING_TIMEOUT_DEFAULT,
+    users::ignored,
 };
 
 /// Somebody who is typing.
@@ -58,7 +59,7 @@ impl Room {
 }
 
 impl TypingFeed {
-    /// Who is typing now, without us: at once the first time, and then whenever it is somebody else. `None` once the feed was
+    /// Who is typing now, without us and without who is blocked: at once the first time, and then whenever it is somebody else. `None` once the feed was
     /// stopped or the client has ended.
     pub async fn next(&self) -> Option<Vec<Typist>> {
         let mut state = self.state.lock().await;
@@ -91,7 +92,8 @@ impl TypingFeed {
                 moved = self.inner.changed_after(seen) => moved?,
             }
             let now = self.inner.seen();
-            if now.typing != seen.typing {
+            // Somebody may have been blocked, which is no news of typing.
+            if now.typing != seen.typing || now.changes != seen.changes {
                 return Ok(());
             }
             seen = now;
@@ -102,8 +104,12 @@ impl TypingFeed {
         let view = self.inner.home.store.snapshot()?;
         let Some(room) = rooms::Room::find(&view, &self.room)? else { return Ok(Vec::new()) };
         let names = self.inner.reads.names(&view, &room)?;
+        let (me, blocked) = (&self.inner.me, ignored::of(&view, self.inner.me.user_key)?);
         let mut typists = Vec::new();
-        for user in self.inner.home.typing(room.key).into_iter().filter(|user| *user != self.inner.me.user) {
+        for user in self.inner.home.typing(room.key) {
+            if user == me.user || blocked.contains(&user) {
+                continue;
+            }
             if let Some(key) = UserKey::find(&view, &user)? {
                 let shown = names.show(&view, &room, key)?;
                 typists.push(Typist { user, name: shown.name });

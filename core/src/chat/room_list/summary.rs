@@ -19,6 +19,7 @@ use crate::{
     },
     rooms::{Room, visibility::UserSight},
     store::{InviteRecord, MembRecord, Record, Result, RoomKey, Standing},
+    users::ignored,
 };
 
 /// A room in the list.
@@ -141,16 +142,19 @@ pub(super) fn row(
     Ok(Some(Row { summary, is_shut, is_unjudged: unread.is_unjudged, seq: room.record.seq }))
 }
 
-/// A room that we are not in: what its people show of it, and who asks us in.
+/// A room that we are not in: what its people show of it, and who asks us in, unless they are blocked.
 pub(super) fn outside(look: &Look<'_>, key: RoomKey, record: &MembRecord) -> Result<Option<Row>> {
     let me = &look.inner.me;
     let Some(row) = look.view.inv()?.row((me.user_key.0, key.0))? else { return Ok(None) };
     let invite = InviteRecord::decode(row.value())?;
     let state: Vec<(String, Object)> = invite.state.iter().filter_map(|event| stripped(event)).collect();
     let Some(event) = Member::read(&invite.event) else { return Ok(None) };
+    let is_invite = record.standing == Standing::Invite;
+    if is_invite && ignored::of(look.view, me.user_key)?.contains(&event.sender) {
+        return Ok(None);
+    }
     let inviter = inviter(&state_members(&invite.state), &event);
     let content = event.content;
-    let is_invite = record.standing == Standing::Invite;
     let name = stripped_name(&state, if is_invite { &inviter.name } else { me.user.as_str() });
     let text = |kind: &str, field: &str| {
         state.iter().find(|(other, _)| other == kind).and_then(|(_, content)| string(content, field)).map(str::to_owned)

@@ -4,7 +4,7 @@
 //! stands out. So the unread ones are decrypted, and the person's push rules are asked about them in clear. Client-server API,
 //! "Receiving notifications" and "User and room mentions".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
@@ -17,7 +17,10 @@ use crate::{
     rooms::{Room, unread},
     store::{Result, RoomKey, StoreError, Stored, UserKey, View},
     types::limits::UNREAD_JUDGED_MAX,
-    users::push::{Heard, Listener, Setting},
+    users::{
+        ignored,
+        push::{Heard, Listener, Setting},
+    },
 };
 
 /// What push rules say of a message in clear.
@@ -64,10 +67,23 @@ pub(super) fn count(
 ) -> Result<Unread> {
     let counts = unread::counts(view, me, room)?;
     let mut sum = Unread { notifications: counts.notifications, highlights: counts.highlights, is_unjudged: false };
-    if !is_encrypted || sum.notifications == 0 {
+    if sum.notifications == 0 {
+        return Ok(sum);
+    }
+    // The homeserver counted what came before somebody was blocked, and it does not count what comes after.
+    let blocked = ignored::known(view, me)?;
+    if !is_encrypted && blocked.is_empty() {
         return Ok(sum);
     }
     for unread in unread::positions(view, me, room)?.iter().rev().take(UNREAD_JUDGED_MAX) {
+        if is_of(view, room, unread.pos, &blocked)? {
+            sum.notifications = sum.notifications.saturating_sub(1);
+            sum.highlights = sum.highlights.saturating_sub(unread.highlight.into());
+            continue;
+        }
+        if !is_encrypted {
+            continue;
+        }
         let Some(verdict) = judged.of(room, unread.pos) else {
             sum.is_unjudged = true;
             continue;
@@ -79,16 +95,20 @@ pub(super) fn count(
     Ok(sum)
 }
 
-/// Asks about the newest unread messages of a room. What cannot be decrypted is left out.
+/// Asks about the newest unread messages of a room, but for those of the blocked. What cannot be decrypted is left out.
 pub(super) async fn judge(inner: &Inner, room: RoomKey, judged: &Judged) -> Result<BTreeMap<u64, Verdict>> {
     let me = inner.me.user_key;
     settled(inner, |look| {
         let mut verdicts = BTreeMap::new();
         let Some(found) = Room::by_key(look.view, room)? else { return Ok(verdicts) };
-        let listener = Listener::of(look.view, me)?;
+        let (listener, blocked) = (Listener::of(look.view, me)?, ignored::known(look.view, me)?);
         for unread in unread::positions(look.view, me, room)?.into_iter().rev().take(UNREAD_JUDGED_MAX) {
             if let Some(known) = judged.of(room, unread.pos) {
                 verdicts.insert(unread.pos, known);
+                continue;
+            }
+            if is_of(look.view, room, unread.pos, &blocked)? {
+                // Asked about once they are not blocked any more.
                 continue;
             }
             let stored = event_at(look.view, room, unread.pos)?;
@@ -131,6 +151,11 @@ fn with_relation(opened: &Opened, outer: &RawValue) -> Box<RawValue> {
     content.remove("m.relates_to");
     content.extend(object(outer).remove("m.relates_to").map(|relates_to| ("m.relates_to".to_owned(), relates_to)));
     serde_json::value::to_raw_value(&content).unwrap_or_else(|_| opened.content.clone())
+}
+
+/// Whether the event at a place is somebody's of these.
+fn is_of(view: &dyn View, room: RoomKey, pos: u64, users: &BTreeSet<UserKey>) -> Result<bool> {
+    Ok(!users.is_empty() && users.contains(&event_at(view, room, pos)?.header.sender))
 }
 
 fn event_at(view: &dyn View, room: RoomKey, pos: u64) -> Result<Stored> {

@@ -3,24 +3,11 @@
 use serde_json::json;
 
 use super::world::{Net, Phone, pair, saying, settle, three};
-use crate::{
-    chat::{names::RoomName, room::NewRoom, room_list::RoomKind},
-    rooms::membership,
-    users::profiles,
-};
+use crate::chat::{ChatError, names::RoomName, room::NewRoom, room_list::RoomKind};
 
 /// Gives somebody another name, in all of their rooms.
 async fn rename(phone: &Phone, name: &str) {
-    let (home, user) = (phone.server.home().clone(), phone.user.clone());
-    let name = json!(name);
-    home.store
-        .write(move |tx| {
-            let key = crate::store::UserKey::find(tx, &user)?.unwrap();
-            profiles::set(tx, key, "displayname", Some(name.clone())).map(drop)
-        })
-        .await
-        .unwrap();
-    membership::refresh_profile(&home, &phone.user).await.unwrap();
+    phone.chat.set_display_name(Some(name)).await.unwrap();
     settle().await;
 }
 
@@ -134,4 +121,28 @@ async fn a_member_list_names_power_and_standing() {
     assert_eq!((info.name.to_string().as_str(), info.joined, info.encrypted), ("Alice", 2, true));
     assert_eq!((info.may.send, info.may.kick, info.may.name, info.join_rule.as_str()), (true, false, false, "invite"));
     assert!(alice.room(&room).info().unwrap().may.kick);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_shows_another_face_in_all_rooms_and_goes_back_to_none() {
+    let (_net, alice, bob, room) = pair().await;
+    let other = bob.create(NewRoom { invite: vec![alice.user.clone()], ..NewRoom::default() }).await;
+    settle().await;
+    alice.join(&other).await;
+    bob.say(&room, "here").await;
+    bob.say(&other, "and there").await;
+    bob.chat.set_avatar(Some("mxc://example.org/face")).await.unwrap();
+    rename(&bob, "Robert").await;
+    let face = async |text: &str, room| {
+        let items = alice.items(room).await;
+        let item = saying(&items, text);
+        (item.sender_name.clone(), item.sender_avatar.clone())
+    };
+    let new = ("Robert".to_owned(), Some("mxc://example.org/face".to_owned()));
+    assert_eq!((face("here", &room).await, face("and there", &other).await), (new.clone(), new));
+    bob.chat.set_avatar(None).await.unwrap();
+    rename(&bob, "  ").await;
+    assert_eq!(face("here", &room).await, (bob.user.to_string(), None));
+    let refused = bob.chat.set_display_name(Some(&"long".repeat(10_000))).await;
+    assert!(matches!(refused, Err(ChatError::TooLarge(_))), "{refused:?}");
 }

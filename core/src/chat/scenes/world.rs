@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{Router, body::Body};
@@ -42,6 +42,8 @@ use crate::{
 pub(super) struct Net {
     routers: Mutex<BTreeMap<OwnedServerName, Router>>,
     linked: Mutex<BTreeSet<(OwnedServerName, OwnedServerName)>>,
+    /// Requests with this in their path are lost.
+    pub(super) lost: Mutex<Option<&'static str>>,
 }
 
 impl Net {
@@ -81,7 +83,10 @@ impl Transport for Wire {
         let link = (self.from.clone(), destination.to_owned());
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            if !self.net.linked.lock().unwrap().contains(&link) {
+            let lost = *self.net.lost.lock().unwrap();
+            if !self.net.linked.lock().unwrap().contains(&link)
+                || lost.is_some_and(|path| request.uri().path().contains(path))
+            {
                 return Err(unreachable());
             }
             let router = self.net.routers.lock().unwrap().get(destination).cloned().ok_or_else(unreachable)?;
@@ -105,7 +110,16 @@ impl Transport for Wire {
     }
 }
 
+/// Each look is a little later than the one before.
 struct Ticking(AtomicU64);
+
+impl Ticking {
+    fn new() -> Self {
+        // Verification goes by the system's clock in places, so the phones begin there.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        Self(AtomicU64::new(u64::try_from(now).unwrap()))
+    }
+}
 
 impl Clock for Ticking {
     fn now(&self) -> Millis {
@@ -134,18 +148,19 @@ impl Phone {
     }
 
     pub(super) async fn on(net: &Arc<Net>, seed: u8, name: &str, store: StoreConfig) -> Self {
+        Self::with(net, seed, name, store, MediaConfig::memory()).await
+    }
+
+    pub(super) async fn with(net: &Arc<Net>, seed: u8, name: &str, store: StoreConfig, media: MediaConfig) -> Self {
         let local = LocalServer::new(&[seed; 32]);
         let server_name = local.name.clone();
         let ports = Ports {
             transport: Arc::new(Wire { net: net.clone(), from: server_name.clone() }),
-            clock: Arc::new(Ticking(AtomicU64::new(1_800_000_000_000))),
+            clock: Arc::new(Ticking::new()),
             random: Arc::new(Seeded(Mutex::new(ChaCha8Rng::from_seed([seed; 32])))),
         };
-        let server = Homeserver::open(
-            Config { local, store, media: MediaConfig::memory(), registration: Registration::Closed },
-            ports,
-        )
-        .unwrap();
+        let server =
+            Homeserver::open(Config { local, store, media, registration: Registration::Closed }, ports).unwrap();
         server.start();
         net.routers.lock().unwrap().insert(server_name, server.federation_router());
         let mut display_name = name.to_owned();

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::{Echo, Entry, Failure, Queue, Source, What, change, take_row};
 use crate::{
     chat::{
-        Inner,
+        ChatError, Inner,
         attachment::{self, AttachmentError},
         crypto::CryptoError,
         reading::ENCRYPTED,
@@ -29,7 +29,7 @@ use crate::{
     store::{RoomKey, Ssk, StoreError, View},
     types::{
         Millis,
-        limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, SENDING_ROOMS_MAX},
+        limits::{RETRY_PAUSE_MIN, SENDING_PAUSE_MAX, SENDING_ROOMS_MAX},
     },
 };
 
@@ -248,10 +248,17 @@ async fn file(
         Err(error) => return never(error.to_string()),
     };
     let Some(content) = content else { return never("the file's description cannot be put into an event".into()) };
-    let what = What::Message { kind: "m.room.message".into(), content, own_file: true };
+    let what = What::Message { kind: "m.room.message".into(), content: content.clone(), own_file: true };
     // The row stays where it is, so the order does; the queue comes back to it at once.
     match change(inner, &echo.entry.txn, |entry| Ok(Entry { what, ..entry.clone() })).await {
         Ok(()) => Outcome::Again,
+        Err(ChatError::NotFound(_)) => {
+            // It was cancelled at the last moment, and its file goes with it.
+            if let Err(error) = attachment::discard(inner, &content).await {
+                tracing::warn!(%error, "a file that was not sent stays in the media store");
+            }
+            Outcome::Done
+        }
         Err(_) => Outcome::Done,
     }
 }
@@ -316,7 +323,8 @@ impl Echo {
 impl Pauses {
     fn rest(&mut self, room: OwnedRoomId) {
         let (tries, until) = self.0.entry(room).or_insert((0, Instant::now()));
-        let pause = RETRY_PAUSE_MIN.saturating_mul(1_u32.checked_shl(*tries).unwrap_or(u32::MAX)).min(RETRY_PAUSE_MAX);
+        let pause =
+            RETRY_PAUSE_MIN.saturating_mul(1_u32.checked_shl(*tries).unwrap_or(u32::MAX)).min(SENDING_PAUSE_MAX);
         *tries += 1;
         *until = Instant::now() + pause;
     }

@@ -22,7 +22,7 @@ use crate::{
         threads,
         visibility::UserSight,
     },
-    store::{Result as StoreResult, Snapshot, Stored, View},
+    store::{Result as StoreResult, RoomKey, Snapshot, Stored, View},
     types::limits::MARK_READ_SCAN_MAX,
 };
 
@@ -145,7 +145,7 @@ impl Timeline {
         if key.is_empty() || shown_key(key) != key {
             return Err(ChatError::Invalid("a reaction is a short text".into()));
         }
-        let event = self.event_of(item)?;
+        let event = self.known_event(item)?;
         let is_there =
             |item: &super::TimelineItem| item.reactions.iter().any(|reaction| reaction.mine && reaction.key == key);
         if self.lock_items().iter().any(|other| other.id == *item && is_there(other)) {
@@ -203,7 +203,7 @@ impl Timeline {
                 done => return done,
             }
         }
-        let target = self.event_of(item)?;
+        let target = self.known_event(item)?;
         self.put(What::Redaction { target, reason }).await.map(drop)
     }
 
@@ -282,6 +282,17 @@ impl Timeline {
         }
         let txn = send::put(&self.inner, self.room.clone(), what).await?;
         Ok(ItemId::of_txn(&txn))
+    }
+
+    /// The event of an item, which is in this room and here.
+    fn known_event(&self, item: &ItemId) -> Result<OwnedEventId, ChatError> {
+        let event = self.event_of(item)?;
+        let view = self.inner.home.store.snapshot()?;
+        let room = RoomKey::find(&view, &self.room)?;
+        match Stored::by_id(&view, &event)? {
+            Some(stored) if Some(stored.header.room) == room => Ok(event),
+            _ => Err(no_item(item)),
+        }
     }
 
     /// The event of an item that is in its room.

@@ -78,10 +78,8 @@ impl Reader<'_, '_> {
                 trust: opened.trust,
                 by,
             }),
-            Reading::Shut { waiting, reason } => {
-                let content = ItemContent::Undecryptable { waiting, reason };
-                Some(Version { content, edited: false, trust: None, by })
-            }
+            Reading::Shut { waiting, reason } => Some(unread(waiting, reason, by)),
+            Reading::Unread => Some(unread(true, String::new(), by)),
         })
     }
 
@@ -93,7 +91,7 @@ impl Reader<'_, '_> {
         }
         Ok(match original {
             Reading::Clear(opened) => Some(opened.content.clone()),
-            Reading::Shut { .. } => None,
+            Reading::Shut { .. } | Reading::Unread => None,
         })
     }
 
@@ -129,13 +127,23 @@ impl Reader<'_, '_> {
             if is_downgrade || edit.pdu.is_state() || !self.sight.sees(&edit)? {
                 continue;
             }
-            if let Reading::Clear(opened) = self.look.open(&edit)
-                && replacement(&opened.content).is_some()
-                && matches!(original, Reading::Clear(original) if original.kind == opened.kind)
-            {
-                best = Some((opened, edit));
+            match self.look.open(&edit) {
+                Reading::Clear(opened) if replaces(&opened, original) => best = Some((opened, edit)),
+                // An older one is looked at once it is known that this one does not count.
+                Reading::Unread => break,
+                _ => {}
             }
         }
         Ok(best)
     }
+}
+
+fn unread(waiting: bool, reason: String, by: (Esn, Header)) -> Version {
+    Version { content: ItemContent::Undecryptable { waiting, reason }, edited: false, trust: None, by }
+}
+
+/// Whether an edit is of a message's own type, and has something to say instead.
+fn replaces(edit: &Opened, original: &Reading) -> bool {
+    let is_like = matches!(original, Reading::Clear(original) if original.kind == edit.kind);
+    is_like && replacement(&edit.content).is_some()
 }

@@ -261,6 +261,9 @@ pub(in crate::chat) async fn tend(inner: &Inner) -> Result<Vec<OwnedUserId>, Cry
         }
     }
     let moved = inner.crypto.flows.moved();
+    if moved.iter().any(|info| info.state == VerificationState::Done) {
+        inner.reads.trust_moved();
+    }
     if !moved.is_empty() {
         inner.changes.ring();
     }

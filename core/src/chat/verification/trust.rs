@@ -112,6 +112,7 @@ impl Chat {
         };
         accepted.map_err(CryptoError::from)?;
         crypto.accept(user);
+        self.inner.reads.trust_moved();
         self.inner.changes.ring();
         Ok(())
     }

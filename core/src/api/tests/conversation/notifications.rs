@@ -67,6 +67,14 @@ async fn counts_come_with_the_events_and_go_with_the_receipts() {
     assert!(positions[0].pos < positions[1].pos);
     let sum = kept::counts(&view, user, key).unwrap();
     assert_eq!((sum.notifications, sum.highlights), (2, 1));
+    drop(view);
+    // Once all is read, what comes is all that is unread.
+    let last = ana.say(&room, "last").await;
+    read(&ben, &room, "m.read", &last, None).await.ok();
+    ana.say(&room, "and one more").await;
+    assert_eq!(counts(&ben, &room).await, (1, 0));
+    let view = phone.home.store.snapshot().unwrap();
+    assert_eq!(kept::positions(&view, user, key).unwrap().len(), 1);
 }
 
 #[tokio::test]
