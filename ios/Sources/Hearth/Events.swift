@@ -1,7 +1,5 @@
 // What a person should be told of while the app is not looked at.
 
-import Foundation
-
 /// One event after another, for notifications.
 ///
 /// Each counts as handled when the loop comes back for the next one; one that was not is handed out again, after a kill too, so
@@ -48,28 +46,10 @@ public struct Events: AsyncSequence, Sendable {
 extension Node {
     /// The oldest event that was not handled yet. `nil` when the task is cancelled, and when everything was wiped.
     func nextEventUnlessCancelled() async throws -> Event? {
-        let waiting = Flag()
-        return try await withTaskCancellationHandler {
-            defer { waiting.lower() }
-            return Task.isCancelled ? nil : try await nextEvent()
-        } onCancel: {
-            // An interrupt ends only a wait that has begun, and nothing tells when it has: so until it is over.
-            Task.detached { [self] in
-                while waiting.isUp {
-                    interruptEvents()
-                    try? await Task.sleep(nanoseconds: 20_000_000)
-                }
-            }
+        do {
+            return try await withCancelToken { token in try await self.nextEvent(cancel: token) }
+        } catch NodeError.Cancelled {
+            return nil
         }
     }
-}
-
-/// Something that holds until it does not any more.
-private final class Flag: @unchecked Sendable {
-    private let lock = NSLock()
-    private var up = true
-
-    var isUp: Bool { lock.withLock { up } }
-
-    func lower() { lock.withLock { up = false } }
 }

@@ -1,6 +1,4 @@
 // Texts and files on their way: functions in place of listeners, and a cancelled task calls its work off.
-//
-// Rust does not notice that a Swift task was cancelled, so whatever may take long has a token that is told.
 
 import Foundation
 
@@ -64,18 +62,6 @@ extension Backup {
             try await self.import(
                 from: file.path, passphrase: passphrase, listener: onProgress.map(Progressive.init), cancel: token)
         }
-    }
-}
-
-/// Does some work with a token that is cancelled with the task.
-private func withCancelToken<Value: Sendable>(
-    _ work: @Sendable (CancelToken) async throws -> Value
-) async throws -> Value {
-    let token = CancelToken()
-    return try await withTaskCancellationHandler {
-        try await work(token)
-    } onCancel: {
-        token.cancel()
     }
 }
 

@@ -101,7 +101,7 @@ final class ConversationTests: XCTestCase {
             try await here.says("Near")
             try await reaches("Near", .onTheirPhone)
             try await there.hears("Near")
-            try await there.timeline.markRead(private: false)
+            try await there.timeline.markRead()
             try await reaches("Near", .read)
             try await here.seen.until("ben's receipt") { rows in rows.first { $0.says("Near") }?.readBy == [bens] }
 

@@ -68,9 +68,9 @@ final class ErrorsTests: XCTestCase {
             let wrong = await fails("InvalidInput") { _ = try await ana.hearth.rooms.direct(user: "ben") }
             XCTAssertTrue(wrong.contains("`ben`") && wrong.contains("@ana:server"), wrong)
             await fails("InvalidInput") { _ = try ana.hearth.rooms.get(id: "no room id") }
-            await fails("InvalidInput") { _ = try await ana.hearth.contacts.add(uri: "https://example.org", name: nil) }
+            await fails("InvalidInput") { _ = try await ana.hearth.contacts.add(uri: "https://example.org") }
             await fails("InvalidInput") {
-                _ = try await ana.hearth.contacts.add(uri: ana.hearth.contactUri(), name: nil)
+                _ = try await ana.hearth.contacts.add(uri: ana.hearth.contactUri())
             }
             let timeline = try await ana.hearth.rooms.create(room: NewRoom(name: "Diary")).timeline()
             await fails("InvalidInput") { try await timeline.send("") }
@@ -125,7 +125,7 @@ final class ErrorsTests: XCTestCase {
             let (ana, ben) = (try await phones.started("ana"), try await phones.started("ben"))
             let room = try await ben.hearth.rooms.create(room: NewRoom(name: "Far away", public: true))
             await fails("Network") {
-                _ = try await ana.hearth.rooms.join(idOrAlias: room.id(), via: [ben.hearth.identity.server])
+                _ = try await ana.hearth.rooms.join(room.id(), via: [ben.hearth.identity.server])
             }
             let taken = try await ben.hearth.clientApi.enable(port: 0)
             let port = try XCTUnwrap(URL(string: taken.url)?.port)
@@ -143,7 +143,7 @@ final class ErrorsTests: XCTestCase {
             await fails("NotFound") { try await ana.hearth.contacts.remove(user: "@nobody:\(server)") }
             await fails("NotFound") { try await ana.hearth.verifications.accept(id: "no such thing") }
             let timeline = try await ana.hearth.rooms.create(room: NewRoom(name: "Diary")).timeline()
-            await fails("NotFound") { try await timeline.redact(itemId: "e:$nothing", reason: nil) }
+            await fails("NotFound") { try await timeline.redact(itemId: "e:$nothing") }
             await fails("NotFound") { try await timeline.download("e:$nothing", to: phones.file("x")) }
         }
     }
@@ -155,7 +155,7 @@ final class ErrorsTests: XCTestCase {
             try await here.says("Mine")
             let anas = try await there.hears("Mine")
             await fails("Forbidden") { try await there.room.setName(name: "Ben's now") }
-            await fails("Forbidden") { try await there.room.kick(user: ana.user, reason: nil) }
+            await fails("Forbidden") { try await there.room.kick(user: ana.user) }
             await fails("Forbidden") {
                 try await there.timeline.edit(itemId: anas.id, text: OutgoingText(body: "Not mine"))
             }

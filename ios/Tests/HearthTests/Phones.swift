@@ -110,7 +110,7 @@ final class Phone: Sendable {
 
     @discardableResult
     func knows(_ other: Phone) async throws -> String {
-        try await hearth.contacts.add(uri: other.hearth.contactUri(), name: nil)
+        try await hearth.contacts.add(uri: other.hearth.contactUri())
     }
 
     /// Accepts the invite to a room as soon as it is there, as a person does: not before the other phone has it on its disk.
@@ -120,7 +120,7 @@ final class Phone: Sendable {
         }
         var entered: Room?
         try await eventually("the door opens") {
-            do { entered = try await hearth.rooms.join(idOrAlias: room, via: []) } catch NodeError.Forbidden {}
+            do { entered = try await hearth.rooms.join(room) } catch NodeError.Forbidden {}
             return entered != nil
         }
         return try XCTUnwrap(entered)

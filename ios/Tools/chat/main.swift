@@ -71,13 +71,13 @@ func tellRooms(_ hearth: Hearth, _ talk: Talk) async throws {
 func accept(_ room: String, of hearth: Hearth) async throws {
     for _ in 1...20 {
         do {
-            _ = try await hearth.rooms.join(idOrAlias: room, via: [])
+            _ = try await hearth.rooms.join(room)
             return
         } catch NodeError.Forbidden {
             try await Task.sleep(nanoseconds: 250_000_000)
         }
     }
-    _ = try await hearth.rooms.join(idOrAlias: room, via: [])
+    _ = try await hearth.rooms.join(room)
 }
 
 func tellMessages(_ room: Room) async throws {

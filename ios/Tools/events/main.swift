@@ -42,7 +42,7 @@ let orders = AsyncStream<String> { lines in
 for await line in orders {
     if line == "handled" { tell.yield() }
     if line.hasPrefix("join ") {
-        _ = try await hearth.rooms.join(idOrAlias: String(line.dropFirst(5)), via: [])
+        _ = try await hearth.rooms.join(String(line.dropFirst(5)))
         say("joined")
     }
 }
