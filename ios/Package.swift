@@ -20,7 +20,10 @@ let package = Package(
     ],
     targets: [
         rust,
-        .target(name: "HearthFFI", dependencies: ["hearth_ffiFFI"], swiftSettings: [.swiftLanguageMode(.v5)]),
+        .target(
+            name: "HearthFFI", dependencies: ["hearth_ffiFFI"], swiftSettings: [.swiftLanguageMode(.v5)],
+            // By which libp2p hears of networks that come and go.
+            linkerSettings: [.linkedFramework("SystemConfiguration", .when(platforms: [.iOS]))]),
         .target(name: "Hearth", dependencies: ["HearthFFI"], swiftSettings: [.swiftLanguageMode(.v6)]),
         .executableTarget(
             name: "hearth-chat", dependencies: ["Hearth"], path: "Tools/chat", swiftSettings: [.swiftLanguageMode(.v6)]),

@@ -69,6 +69,19 @@ final class CancelTests: XCTestCase {
         }
     }
 
+    func testWhatAsksOtherPhonesIsCalledOffWithItsTask() async throws {
+        try await phones { phones in
+            let (ana, ben) = try await phones.anaAndBen()
+            let room = try await ben.hearth.rooms.create(room: NewRoom(name: "Open house", public: true))
+            let server = try ben.hearth.identity.server
+            await fails("Cancelled") { try await cancelled { _ = try await ana.hearth.rooms.join(room.id(), via: [server]) } }
+            let here = try await ana.hearth.rooms.join(room.id(), via: [server]).timeline()
+            await fails("Cancelled") { try await cancelled { try await here.showEarlier() } }
+            let isAll = try await here.showEarlier()
+            XCTAssertTrue(isAll)
+        }
+    }
+
     func testASequenceThatIsReadAgainBeginsAnewAtOnce() async throws {
         try await phones { phones in
             let ana = try await phones.started("ana")

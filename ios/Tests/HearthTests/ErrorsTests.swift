@@ -1,5 +1,5 @@
-// Each kind of error that a caller can cause, caused. `Internal` is a defect of Hearth, and `RateLimited` is for a later
-// homeserver's patience: neither can be caused from here.
+// Each kind of error that a caller can cause, caused; `Cancelled` by CancelTests. `Internal` is a defect of Hearth, which no caller
+// can cause.
 
 import Foundation
 import Hearth
@@ -145,6 +145,32 @@ final class ErrorsTests: XCTestCase {
             let timeline = try await ana.hearth.rooms.create(room: NewRoom(name: "Diary")).timeline()
             await fails("NotFound") { try await timeline.redact(itemId: "e:$nothing") }
             await fails("NotFound") { try await timeline.download("e:$nothing", to: phones.file("x")) }
+        }
+    }
+
+    func testRateLimitedWhenMessagesComeFasterThanTheyLeaveAndOnlyThen() async throws {
+        try await phones { phones in
+            let ana = try await phones.started("ana")
+            let timeline = try await ana.hearth.rooms.create(room: NewRoom(name: "Flood", encrypted: false)).timeline()
+            let outcomes = await withTaskGroup(of: String.self) { group in
+                for number in 1...2_000 {
+                    group.addTask {
+                        do {
+                            try await timeline.send("Drop \(number)")
+                            return "kept"
+                        } catch {
+                            return String("\(error)".prefix { $0 != "(" })
+                        }
+                    }
+                }
+                return await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+            }
+            XCTAssertEqual(Set(outcomes.keys), ["kept", "RateLimited"])
+            XCTAssertGreaterThanOrEqual(outcomes["kept", default: 0], 1_000)
+            try await eventually("there is room again") {
+                do { try await timeline.send("After the flood") } catch NodeError.RateLimited { return false }
+                return true
+            }
         }
     }
 

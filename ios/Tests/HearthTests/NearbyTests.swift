@@ -146,6 +146,13 @@ final class NearbyTests: XCTestCase {
         await following.value
     }
 
+    func testTheLocalAddressesAreOfInterfacesAndNotOfThisMachineAlone() {
+        for one in localAddresses() {
+            XCTAssertEqual(one.split(separator: " ").count, 2, one)
+            XCTAssertFalse(one.hasSuffix(" 127.0.0.1") || one.hasSuffix(" ::1"), one)
+        }
+    }
+
     func testAFetchHasTheSearchBesideIt() async throws {
         try await phones { phones in
             let ana = try phones.phone("ana")

@@ -132,35 +132,37 @@
                     &made, 0, 0, announcement.instance, announcement.service, nil, nil, announcement.port.bigEndian,
                     UInt16(bytes.count), bytes.baseAddress,
                     { _, _, error, _, _, _, context in
-                        guard error != kDNSServiceErr_NoError, let context else { return }
+                        guard error != noError, let context else { return }
                         let registration = Unmanaged<Registration>.fromOpaque(context).takeUnretainedValue()
                         registration.end(with: .failure(refusal(error)))
                     }, Unmanaged.passUnretained(self).toOpaque())
             }
-            guard status == kDNSServiceErr_NoError, let made else { return end(with: .failure(refusal(status))) }
+            guard status == noError, let made else { return end(with: .failure(refusal(status))) }
             let isOver = lock.withLock {
                 if over == nil { service = made }
                 return over != nil
             }
             if isOver { return DNSServiceRefDeallocate(made) }
             let queued = DNSServiceSetDispatchQueue(made, queue)
-            if queued != kDNSServiceErr_NoError { end(with: .failure(refusal(queued))) }
+            if queued != noError { end(with: .failure(refusal(queued))) }
         }
 
         /// From any thread, and more than once.
         func end(with outcome: Result<Void, any Error>) {
-            let (service, waiting) = lock.withLock {
-                defer { (self.service, self.waiting) = (nil, nil) }
-                if over == nil { over = outcome }
-                return (self.service, self.waiting)
-            }
+            lock.withLock { if over == nil { over = outcome } }
+            // On the queue on which Bonjour calls, so that it does not call meanwhile.
             queue.async { [self] in
-                // On the queue on which Bonjour calls, so that it does not call meanwhile.
+                let (service, waiting) = lock.withLock {
+                    defer { (self.service, self.waiting) = (nil, nil) }
+                    return (self.service, self.waiting)
+                }
                 if let service { DNSServiceRefDeallocate(service) }
                 waiting?.resume(with: over ?? outcome)
             }
         }
     }
+
+    private let noError = DNSServiceErrorType(kDNSServiceErr_NoError)
 
     private func refusal(_ error: DNSServiceErrorType) -> RadioError {
         RadioError("the service could not be announced: Bonjour's error \(error)")

@@ -1,0 +1,27 @@
+// What UIKit looks like to the compiler, as far as Hearth uses it.
+
+import Foundation
+
+public struct UIBackgroundTaskIdentifier: Hashable, Sendable {
+    public static let invalid = UIBackgroundTaskIdentifier()
+}
+
+@MainActor
+open class UIApplication {
+    public enum State: Sendable { case active, inactive, background }
+    public static let shared = UIApplication()
+    public var applicationState: State { .active }
+    nonisolated public static let willEnterForegroundNotification = Notification.Name("willEnterForeground")
+    nonisolated public static let didBecomeActiveNotification = Notification.Name("didBecomeActive")
+    nonisolated public static let didEnterBackgroundNotification = Notification.Name("didEnterBackground")
+    public func beginBackgroundTask(
+        withName name: String?, expirationHandler: (@MainActor @Sendable () -> Void)? = nil
+    ) -> UIBackgroundTaskIdentifier { .invalid }
+    public func endBackgroundTask(_ identifier: UIBackgroundTaskIdentifier) {}
+}
+
+@MainActor
+open class UIDevice {
+    public static let current = UIDevice()
+    public var name: String { "" }
+}
