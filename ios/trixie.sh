@@ -26,6 +26,9 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 
+"${as_root[@]}" unshare --mount true 2>/dev/null ||
+    fail "there is no Swift on this machine, and this container may not mount what the Debian that has it needs: run it where root may"
+
 make_root() {
     if ! command -v debootstrap >/dev/null; then
         "${as_root[@]}" apt-get update -q
@@ -43,8 +46,7 @@ make_root() {
         chroot "$1" apt-get update -q
         chroot "$1" apt-get install -y -q --no-install-recommends \
             swiftlang libc6-dev libstdc++-14-dev binutils ca-certificates git
-        chroot "$1" apt-get clean' make "$root.new" ||
-        fail "Swift could not be installed in $root.new: mounting needs a machine, or a container that may mount"
+        chroot "$1" apt-get clean' make "$root.new"
     "${as_root[@]}" mv --no-target-directory "$root.new" "$root"
 }
 
