@@ -12,19 +12,18 @@ import PackageDescription
     let rust: Target = .binaryTarget(name: "hearth_ffiFFI", path: "build/hearth_ffiFFI.xcframework")
 #endif
 
-let package = Package(
-    name: "Hearth",
-    platforms: [.iOS(.v15)],
-    products: [
-        .library(name: "Hearth", targets: ["Hearth"])
-    ],
-    targets: [
-        rust,
-        .target(
-            name: "HearthFFI", dependencies: ["hearth_ffiFFI"], swiftSettings: [.swiftLanguageMode(.v5)],
-            // By which libp2p hears of networks that come and go.
-            linkerSettings: [.linkedFramework("SystemConfiguration", .when(platforms: [.iOS]))]),
-        .target(name: "Hearth", dependencies: ["HearthFFI"], swiftSettings: [.swiftLanguageMode(.v6)]),
+var targets: [Target] = [
+    rust,
+    .target(
+        name: "HearthFFI", dependencies: ["hearth_ffiFFI"], swiftSettings: [.swiftLanguageMode(.v5)],
+        // By which libp2p hears of networks that come and go.
+        linkerSettings: [.linkedFramework("SystemConfiguration", .when(platforms: [.iOS]))]),
+    .target(name: "Hearth", dependencies: ["HearthFFI"], swiftSettings: [.swiftLanguageMode(.v6)]),
+]
+
+#if os(Linux)
+    // Programs and tests start processes and look into /proc, and the XCFramework has no slice for a Mac.
+    targets += [
         .executableTarget(
             name: "hearth-chat", dependencies: ["Hearth"], path: "Tools/chat", swiftSettings: [.swiftLanguageMode(.v6)]),
         .executableTarget(
@@ -33,4 +32,11 @@ let package = Package(
         .testTarget(
             name: "HearthTests", dependencies: ["Hearth", "hearth-events"], swiftSettings: [.swiftLanguageMode(.v6)]),
     ]
+#endif
+
+let package = Package(
+    name: "Hearth",
+    platforms: [.iOS(.v15)],
+    products: [.library(name: "Hearth", targets: ["Hearth"])],
+    targets: targets
 )

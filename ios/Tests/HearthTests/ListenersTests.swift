@@ -88,6 +88,33 @@ final class ListenersTests: XCTestCase {
         }
     }
 
+    func testNothingIsKeptThatNobodyHolds() async throws {
+        try await phones { phones in
+            weak var hearth: Hearth?
+            weak var ear: Ear?
+            do {
+                let config = NodeConfig(dataDir: phones.file("eve").path, account: "eve", logLevel: .error)
+                let eve = try Hearth(config: config, platform: MemoryKeys())
+                try await eve.start()
+                let heard = Locked(0)
+                let listener = Ear { _ in heard.change { $0 += 1 } }
+                let handle = try eve.rooms.subscribe(listener: listener)
+                (hearth, ear) = (eve, listener)
+                let timeline = try await eve.rooms.create(room: NewRoom(name: "Diary")).timeline()
+                let reading = Task {
+                    for try await _ in timeline.items() { heard.change { $0 += 1 } }
+                }
+                try await timeline.send("Dear diary")
+                try await eventually("both hear") { heard.now >= 2 }
+                reading.cancel()
+                try await reading.value
+                XCTAssertFalse(handle.isFinished())
+            }
+            try await eventually("all of it is gone", within: 10) { hearth == nil && ear == nil }
+            try await eventually("its files are closed") { try openBelow(phones.file("eve")).isEmpty }
+        }
+    }
+
     func testASlowLogSlowsNothingAndNoBodyIsInIt() async throws {
         try await phones { phones in
             // Somebody to call: a phone that is alone has nothing to say. It is made first, because the log of the process goes to
