@@ -59,25 +59,11 @@ func tellRooms(_ hearth: Hearth, _ talk: Talk) async throws {
                 await talk.enter(room)
                 say("room \(row.id)")
             case .invited where asked.insert(row.id).inserted:
-                do { try await accept(row.id, of: hearth) } catch { failed(error) }
+                do { _ = try await hearth.rooms.join(row.id) } catch { failed(error) }
             default: break
             }
         }
     }
-}
-
-/// Accepts an invite. A program can be quicker than the phone that asked, which lets nobody in before its own invite is on its
-/// disk.
-func accept(_ room: String, of hearth: Hearth) async throws {
-    for _ in 1...20 {
-        do {
-            _ = try await hearth.rooms.join(room)
-            return
-        } catch NodeError.Forbidden {
-            try await Task.sleep(nanoseconds: 250_000_000)
-        }
-    }
-    _ = try await hearth.rooms.join(room)
 }
 
 func tellMessages(_ room: Room) async throws {
