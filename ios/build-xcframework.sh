@@ -22,7 +22,7 @@ for triple in aarch64-apple-ios aarch64-apple-ios-sim x86_64-apple-ios; do
     cargo rustc --locked --release --package hearth-ffi --lib --crate-type staticlib --target "$triple"
 done
 
-# The bindings describe what is in the library and are the same for every slice. They are made from the Mac's own, which has symbols.
+# The bindings describe what is in the library and are the same for every slice. They are made from the Mac's own, with symbols.
 env -u IPHONEOS_DEPLOYMENT_TARGET cargo build --locked --workspace --lib --bins --tests
 ios/bindings.sh "$target/debug/libhearth_ffi.dylib"
 

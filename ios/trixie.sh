@@ -27,7 +27,7 @@ if ((EUID != 0)); then
 fi
 
 "${as_root[@]}" unshare --mount true 2>/dev/null ||
-    fail "there is no Swift on this machine, and this container may not mount what the Debian that has it needs: run it where root may"
+    fail "there is no Swift on this machine, and this container may not mount what a Debian that has it needs"
 
 make_root() {
     if ! command -v debootstrap >/dev/null; then

@@ -43,9 +43,17 @@ public final class NWBrowser: @unchecked Sendable {
         case bonjour(type: String, domain: String?)
         case bonjourWithTXTRecord(type: String, domain: String?)
     }
-    public enum State: Sendable { case setup, ready, failed(NWError), cancelled, waiting(NWError) }
+    public enum State: Sendable {
+        case setup, ready
+        case failed(NWError)
+        case cancelled
+        case waiting(NWError)
+    }
     public struct Result: Hashable, Sendable {
-        public enum Metadata: Hashable, Sendable { case none, bonjour(NWTXTRecord) }
+        public enum Metadata: Hashable, Sendable {
+            case none
+            case bonjour(NWTXTRecord)
+        }
         public enum Change: Hashable, Sendable {
             public struct Flags: OptionSet, Hashable, Sendable {
                 public let rawValue: Int
@@ -69,7 +77,13 @@ public final class NWBrowser: @unchecked Sendable {
 public struct NWPath: Sendable { public var remoteEndpoint: NWEndpoint? { nil } }
 
 public final class NWConnection: @unchecked Sendable {
-    public enum State: Sendable { case setup, waiting(NWError), preparing, ready, failed(NWError), cancelled }
+    public enum State: Sendable {
+        case setup
+        case waiting(NWError)
+        case preparing, ready
+        case failed(NWError)
+        case cancelled
+    }
     public var stateUpdateHandler: (@Sendable (State) -> Void)?
     public var currentPath: NWPath? { nil }
     public init(to endpoint: NWEndpoint, using parameters: NWParameters) {}

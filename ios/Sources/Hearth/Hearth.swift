@@ -3,8 +3,8 @@
 // What takes time is `async`, whatever changes is an `AsyncSequence`, and errors are `NodeError`s of a dozen kinds. Everything
 // in `HearthFFI` is generated, comes with this module and may be used beside it.
 
-@_exported import HearthFFI
 import Foundation
+@_exported import HearthFFI
 
 /// A Matrix homeserver with its client, in this process.
 ///
@@ -85,4 +85,3 @@ public final class Hearth: Power {
     /// where that harms nobody.
     public func panicWipe() throws { try node.panicWipe() }
 }
-

@@ -78,7 +78,6 @@ private func searchOnce(_ book: any AddressBook, with radio: any ServiceDiscover
             // A radio that stops without a reason is asked again.
             throw RadioError("the search ended")
         }
-        defer { group.cancelAll() }
         // The announcement ends only with the task, so this waits for the search to fail.
         while try await group.next() != nil {}
     }

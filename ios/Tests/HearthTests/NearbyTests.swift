@@ -43,7 +43,12 @@ private final class Radio: ServiceDiscovery {
     }
 
     func announce(_ announcement: Announcement) async throws {
-        if failures.change({ left in defer { left -= 1 }; return left > 0 }) { throw RadioError("the radio is off") }
+        if failures.change({ left in
+            defer { left -= 1 }
+            return left > 0
+        }) {
+            throw RadioError("the radio is off")
+        }
         announcing.change { $0 += 1 }
         defer { announcing.change { $0 -= 1 } }
         air.announce(announcement)

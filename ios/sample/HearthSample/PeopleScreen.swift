@@ -20,7 +20,9 @@ struct PeopleScreen: View {
             }
             Section("People") {
                 ForEach(contacts, id: \.user) { contact in
-                    Button { talk(to: contact) } label: {
+                    Button {
+                        talk(to: contact)
+                    } label: {
                         HStack {
                             Text(contact.name ?? contact.user).lineLimit(1).truncationMode(.middle)
                             Spacer()

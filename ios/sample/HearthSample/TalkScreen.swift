@@ -40,7 +40,11 @@ struct TalkScreen: View {
             }
             if let failure { Text(failure).font(.caption).foregroundColor(.red) }
             HStack {
-                Button { choosesPhoto = true } label: { Image(systemName: "photo") }
+                Button {
+                    choosesPhoto = true
+                } label: {
+                    Image(systemName: "photo")
+                }
                 TextField("Message", text: $draft).textFieldStyle(.roundedBorder).onSubmit(say)
                 Button(action: say) { Image(systemName: "paperplane.fill") }.disabled(draft.isEmpty)
             }
