@@ -25,3 +25,36 @@ open class UIDevice {
     public static let current = UIDevice()
     public var name: String { "" }
 }
+
+extension UIApplication {
+    public struct LaunchOptionsKey: Hashable, Sendable {}
+}
+
+@MainActor
+public protocol UIApplicationDelegate {}
+
+public final class UIImage: @unchecked Sendable {
+    public init?(data: Data) {}
+    public init?(contentsOfFile: String) {}
+}
+
+@MainActor
+open class CALayer {
+    public var bounds: CGRect { .zero }
+    public var frame = CGRect.zero
+    public init() {}
+    public func addSublayer(_ layer: CALayer) {}
+}
+
+@MainActor
+open class UIView { public let layer = CALayer() }
+
+@MainActor
+open class UIViewController {
+    public let view: UIView! = UIView()
+    public init(nibName: String?, bundle: Bundle?) {}
+    public required init?(coder: NSCoder) {}
+    open func viewDidLoad() {}
+    open func viewWillAppear(_ animated: Bool) {}
+    open func viewWillDisappear(_ animated: Bool) {}
+}

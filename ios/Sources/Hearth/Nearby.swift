@@ -140,7 +140,9 @@ final class Latest: @unchecked Sendable {
     private var over = false
 
     /// Runs `body`, which begins work by its argument. Answers when both have ended; cancelling ends both.
-    static func run(_ body: (_ again: @Sendable (@escaping @Sendable () async -> Void) -> Void) async -> Void) async {
+    static func run(
+        _ body: @Sendable (_ again: @Sendable (@escaping @Sendable () async -> Void) -> Void) async -> Void
+    ) async {
         let latest = Latest()
         await withTaskCancellationHandler {
             await body(latest.begin)

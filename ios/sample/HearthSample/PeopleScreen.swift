@@ -65,7 +65,7 @@ struct PeopleScreen: View {
         scans = false
         Task {
             do {
-                try await hearth.contacts.add(uri: uri)
+                _ = try await hearth.contacts.add(uri: uri)
                 failure = nil
                 await load()
             } catch {

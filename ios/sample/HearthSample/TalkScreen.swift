@@ -64,9 +64,9 @@ struct TalkScreen: View {
             let room = try hearth.rooms.get(id: summary.id)
             let timeline = room.timeline()
             (self.room, self.timeline) = (room, timeline)
-            async let typing: Void = follow(room.typists()) { typists = $0 }
+            let typing = Task { await follow(room.typists()) { typists = $0 } }
+            defer { typing.cancel() }
             await follow(timeline.items()) { items = $0 }
-            await typing
         } catch {
             failure = sentence(error)
         }
@@ -119,7 +119,7 @@ private struct ItemRow: View {
         case .text(let body, _, _): Text(body)
         case .file(let media): FileContent(item: item, media: media, timeline: timeline)
         case .membership(_, let name, let change, _): Text("\(name): \(String(describing: change))").italic()
-        case .state(_, let text): Text(text).italic()
+        case .state(let kind, let text): Text(text ?? kind).italic()
         case .redacted: Text("deleted").italic()
         case .undecryptable(let waiting, let reason): Text(waiting ? "waiting for its key" : reason).italic()
         case .unsupported(_, let fallback): Text(fallback ?? "something that cannot be shown").italic()
@@ -163,7 +163,7 @@ private struct FileContent: View {
 /// How far what we sent has come.
 private struct DeliveryLine: View {
     let state: SendState
-    let retry: () -> Void
+    let retry: @MainActor () -> Void
 
     var body: some View {
         HStack(spacing: 4) {
