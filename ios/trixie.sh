@@ -62,6 +62,6 @@ exec "${as_root[@]}" unshare --mount bash -euc '
     mount --bind /dev "$root/dev"
     mount --bind /tmp "$root/tmp"
     mount --bind "$checkout" "$root$checkout"
-    exec chroot --userspec="$user" "$root" env -i HOME=/tmp LANG=C.UTF-8 \
+    exec chroot --userspec="$user" "$root" env -i HOME=/var/tmp LANG=C.UTF-8 \
         PATH=/usr/local/bin:/usr/bin:/bin bash -c "cd \"\$0\" && exec \"\$@\"" "$folder" "$@"
     ' enter "$root" "$checkout" "$PWD" "$(id -u):$(id -g)" "$@"
