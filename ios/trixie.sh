@@ -61,7 +61,9 @@ exec "${as_root[@]}" unshare --mount bash -euc '
     mount --bind /proc "$root/proc"
     mount --bind /dev "$root/dev"
     mount --bind /tmp "$root/tmp"
+    # What Swift leaves behind goes with the mount.
+    mount -t tmpfs -o mode=1777 tmpfs "$root/run"
     mount --bind "$checkout" "$root$checkout"
-    exec chroot --userspec="$user" "$root" env -i HOME=/tmp LANG=C.UTF-8 \
+    exec chroot --userspec="$user" "$root" env -i HOME=/var/tmp TMPDIR=/run LANG=C.UTF-8 \
         PATH=/usr/local/bin:/usr/bin:/bin bash -c "cd \"\$0\" && exec \"\$@\"" "$folder" "$@"
     ' enter "$root" "$checkout" "$PWD" "$(id -u):$(id -g)" "$@"

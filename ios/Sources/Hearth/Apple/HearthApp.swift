@@ -61,6 +61,14 @@
             }
         }
 
+        /// The time for a background task is over: iOS wants every file to be closed, unless the person has come back meanwhile.
+        func backgroundTimeIsOver() async {
+            guard UIApplication.shared.applicationState == .background else { return }
+            await lifecycle.suspend()
+            // A fetch brings the node up by itself, without the lifecycle.
+            try? await hearth.pause()
+        }
+
         private func follow(_ name: Notification.Name, _ act: @escaping @MainActor @Sendable (HearthApp) -> Void) {
             // For as long as the process lives, as this object does.
             _ = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) { [weak self] _ in

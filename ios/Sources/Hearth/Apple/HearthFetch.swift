@@ -37,9 +37,7 @@
             task.it.expirationHandler = {
                 work.cancel()
                 Task {
-                    // iOS wants the time back, and every file to be closed.
-                    await app.lifecycle.suspend()
-                    try? await app.hearth.pause()
+                    await app.backgroundTimeIsOver()
                     task.it.setTaskCompleted(success: false)
                 }
             }
