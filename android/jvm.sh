@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts a program of the tests in a JVM of its own. `mvn -f android/pom.xml test-compile` must have been run.
+# Starts a program of the tests in a JVM of its own. `mvn -f android/pom.xml process-test-classes` must have been run.
 #
 #   android/jvm.sh org.hearth.cli.ChatKt ana /tmp/ana       a chat over standard input and output
 #   android/jvm.sh org.hearth.cli.MeasureKt                 the figures
