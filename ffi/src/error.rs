@@ -3,7 +3,7 @@
 //! Each carries one sentence for a person or a log. The field is called `reason` because Kotlin's exceptions have a `message`
 //! of their own. A panic inside of Hearth becomes [`NodeError::Internal`] and takes nothing else with it.
 
-use hearth_core::chat::ChatError;
+use hearth_core::{chat::ChatError, store::StoreError};
 use hearth_p2p::node::{ArchiveError, NodeError as StartError};
 
 /// Why something could not be done.
@@ -93,10 +93,6 @@ impl NodeError {
         Self::Network { reason: reason.to_string() }
     }
 
-    pub(crate) fn storage(reason: impl std::fmt::Display) -> Self {
-        Self::Storage { reason: reason.to_string() }
-    }
-
     pub(crate) fn internal(reason: impl std::fmt::Display) -> Self {
         Self::Internal { reason: reason.to_string() }
     }
@@ -117,6 +113,13 @@ impl From<ChatError> for NodeError {
             ChatError::Store(_) => Self::Storage { reason },
             _ => Self::Internal { reason },
         }
+    }
+}
+
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        // A store that is closed is the node's having been stopped meanwhile.
+        ChatError::from(error).into()
     }
 }
 

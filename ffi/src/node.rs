@@ -122,7 +122,10 @@ impl Node {
     pub async fn set_network(&self, on: bool) -> Result<(), NodeError> {
         self.with(async move |running| {
             match on {
-                true => running.node.network().switch_on().await.map_err(NodeError::network)?,
+                true => {
+                    running.node.network().switch_on().await.map_err(NodeError::network)?;
+                    running.call_contacts().await;
+                }
                 false => running.node.network().switch_off().await,
             }
             Ok(())
@@ -143,7 +146,12 @@ impl Node {
     /// # Errors
     /// [`NodeError::Network`] when no address can be listened on; [`NodeError::NotRunning`], [`NodeError::Paused`].
     pub async fn network_changed(&self) -> Result<(), NodeError> {
-        self.with(async |running| Ok(running.node.network().restart().await.map_err(NodeError::network)?)).await
+        self.with(async |running| {
+            running.node.network().restart().await.map_err(NodeError::network)?;
+            running.call_contacts().await;
+            Ok(())
+        })
+        .await
     }
 
     /// Wakes a paused or stopped node for as long as there is something to fetch or to deliver, and at most for

@@ -162,7 +162,7 @@ impl Running {
                 _ => break,
             }
         }
-        let status = self.node.homeserver().status().map_err(NodeError::storage)?;
+        let status = self.node.homeserver().status()?;
         let delivered = status.queues.iter().filter(|queue| queue.near).all(|queue| queue.pending + queue.letters == 0);
         let received = *log.borrow() - start;
         Ok(FetchSummary { peers: u32::try_from(status.near.len()).unwrap_or(u32::MAX), received, delivered })

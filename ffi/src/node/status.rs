@@ -124,7 +124,7 @@ impl Phases {
         let mut status = NodeStatus { state, near: 0, waiting: 0, waiting_for: 0, client_api_url: None };
         let Ok(running) = self.running() else { return Ok(status) };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let told = running.node.homeserver().status().map_err(NodeError::storage)?;
+        let told = running.node.homeserver().status()?;
         status.near = count(told.near.len());
         status.waiting = told.queues.iter().map(|queue| queue.pending + queue.letters).sum();
         status.waiting_for = count(told.queues.iter().filter(|queue| queue.pending + queue.letters > 0).count());

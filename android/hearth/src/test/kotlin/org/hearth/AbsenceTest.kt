@@ -1,0 +1,183 @@
+package org.hearth
+
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withTimeoutOrNull
+import org.hearth.cli.line
+import org.hearth.ffi.DiscoveryMode
+import org.hearth.ffi.EventKind
+import org.hearth.ffi.NodeState
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotNull
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import java.io.File
+import java.util.Collections
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+
+/** Phones that are switched off, put into a pocket, or killed. */
+class AbsenceTest {
+    @Test
+    fun `a paused phone catches up, and its flows go on by themselves`() = phones {
+        val (ana, ben) = anaAndBen()
+        val (here, there) = talk(ana, ben)
+        here.says("Before")
+        there.hears("Before")
+        ben.hearth.pause()
+        assertEquals(NodeState.PAUSED, ben.hearth.state)
+        val said = (1..20).map { "While you slept, $it" }
+        said.forEach { here.says(it) }
+        ben.hearth.resume()
+        val all = there.seen.until("everything") { rows -> rows.any { it.says(said.last()) } }
+        assertEquals(said, all.map { it.text() }.filter { it.startsWith("While") }, "all of it, once and in order")
+        there.says("Awake")
+        here.hears("Awake")
+    }
+
+    @Test
+    fun `when pause returns no file is open and no socket`() = phones {
+        val ana = started("ana")
+        assertTrue(openBelow(ana.data).isNotEmpty())
+        ana.hearth.pause()
+        assertEquals(emptyList<String>(), openBelow(ana.data))
+        // Another node may open the files now, and the first one may have them back after it.
+        val second = phone("ana", keys = ana.keys, data = ana.data)
+        second.hearth.start()
+        assertEquals(ana.data, second.data)
+        second.hearth.stop()
+        ana.hearth.resume()
+        assertEquals(ana.user, second.let { ana.hearth.identity.userId })
+    }
+
+    @Test
+    fun `a background fetch brings what waits and is over in time`() = phones {
+        val (ana, ben) = anaAndBen()
+        val (here, there) = talk(ana, ben)
+        ben.hearth.pause()
+        here.says("Ring ring")
+        val started = System.nanoTime()
+        val summary = ben.hearth.backgroundFetch(20.seconds)
+        assertTrue((System.nanoTime() - started) / 1e9 < 20.0)
+        assertEquals(NodeState.PAUSED, ben.hearth.state)
+        assertTrue(summary.peers >= 1u && summary.received > 0uL, "$summary")
+        ben.hearth.resume()
+        there.hears("Ring ring")
+    }
+
+    @Test
+    fun `a background fetch is over in time though more comes and comes`() = phones {
+        val (ana, ben) = anaAndBen()
+        val (here, _) = talk(ana, ben)
+        ben.hearth.stop()
+        val chatter = scope.launch {
+            while (true) {
+                here.says("And another thing")
+                delay(200.milliseconds)
+            }
+        }
+        val started = System.nanoTime()
+        val summary = ben.hearth.backgroundFetch(4.seconds)
+        val took = (System.nanoTime() - started) / 1e9
+        chatter.cancelAndJoin()
+        assertEquals(NodeState.STOPPED, ben.hearth.state)
+        // A machine that has other things to do may take a moment longer to close.
+        assertTrue(took in 3.0..5.0, "$took s, $summary")
+    }
+
+    @Test
+    fun `a cancelled caller leaves the node in one state or the other`() = phones {
+        val ana = phone("ana")
+        repeat(20) { round ->
+            val starting = scope.launch { ana.hearth.node.start() }
+            delay(round * 5L)
+            starting.cancelAndJoin()
+            ana.hearth.start()
+            val stopping = scope.launch { ana.hearth.node.stop() }
+            delay(round.toLong())
+            stopping.cancelAndJoin()
+            ana.hearth.stop()
+            assertEquals(emptyList<String>(), openBelow(ana.data), "round $round")
+        }
+    }
+
+    @Test
+    fun `what a killed process was about to show is handed out again`() = phones {
+        val ana = started("ana", DiscoveryMode.LOOPBACK)
+        val bens = File(folder, "ben")
+        val first = line("org.hearth.cli.EventsKt", bens.path)
+        val ben = first.read("user ")
+        eventually("ben is near") { ana.hearth.peers.list().any { it.connected } }
+        val room = ana.hearth.rooms.direct(ben)
+        val invite = first.read("event ")
+        assertTrue(invite.contains("invite ${ana.user}"), invite)
+        first.write("handled")
+        first.read("handled")
+        first.write("join ${room.id()}")
+        first.read("joined")
+        conversation(room).says("Are you there?")
+        val message = first.read("event ")
+        assertTrue(message.contains("message ${ana.user} Are you there?"), message)
+        first.kill()
+
+        val second = line("org.hearth.cli.EventsKt", bens.path)
+        assertEquals(ben, second.read("user "))
+        assertEquals(message, second.read("event "), "the same event, until it is handled")
+        second.write("handled")
+        second.read("handled")
+        second.kill()
+
+        val third = line("org.hearth.cli.EventsKt", bens.path)
+        third.read("user ")
+        conversation(room).says("And now?")
+        assertTrue(third.read("event ").contains("And now?"))
+        third.kill()
+    }
+
+    @Test
+    fun `an event that a pause came between comes again, and the flow ends with the wipe`() = phones {
+        val (ana, ben) = anaAndBen()
+        val seen = Collections.synchronizedList(mutableListOf<ULong>())
+        val collecting = scope.launch {
+            ben.hearth.events.collect { event ->
+                seen += event.id
+                if (seen.size == 1) ben.hearth.pause()
+            }
+        }
+        ana.hearth.rooms.direct(ben.user)
+        eventually("ben is paused") { ben.hearth.state == NodeState.PAUSED }
+        // Time for the acknowledgement, which must fail: there is nothing else to see of that.
+        delay(500.milliseconds)
+        ben.hearth.resume()
+        eventually("the event again") { seen.size == 2 }
+        assertEquals(seen.first(), seen.last())
+        ben.hearth.panicWipe()
+        assertNotNull(withTimeoutOrNull(PATIENCE) { collecting.join() }, "the flow ends")
+    }
+
+    @Test
+    fun `a flow of events acknowledges what was collected`() = phones {
+        val (ana, ben) = anaAndBen()
+        val events = Collections.synchronizedList(mutableListOf<String>())
+        val collecting = scope.launch {
+            ben.hearth.events.collect { event ->
+                when (val kind = event.kind) {
+                    is EventKind.Invited -> events += "invite by ${kind.invite.by}"
+                    is EventKind.Message -> events += kind.text
+                }
+            }
+        }
+        val (here, _) = talk(ana, ben)
+        here.says("One")
+        here.says("Two")
+        eventually("all events") { events.size >= 3 }
+        collecting.cancelAndJoin()
+        assertEquals(listOf("invite by ${ana.user}", "One", "Two"), events)
+    }
+}
+
+/** The files of this process that lie below a folder. */
+fun openBelow(folder: File): List<String> = File("/proc/self/fd").listFiles().orEmpty()
+    .mapNotNull { runCatching { java.nio.file.Files.readSymbolicLink(it.toPath()).toString() }.getOrNull() }
+    .filter { it.startsWith(folder.path) }

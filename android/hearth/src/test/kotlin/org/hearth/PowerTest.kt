@@ -1,0 +1,124 @@
+package org.hearth
+
+import kotlinx.coroutines.ExperimentalCoroutinesApi
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.test.TestScope
+import kotlinx.coroutines.test.advanceTimeBy
+import kotlinx.coroutines.test.runCurrent
+import kotlinx.coroutines.test.runTest
+import org.hearth.ffi.FetchSummary
+import org.hearth.ffi.NodeException
+import org.hearth.ffi.NodeState
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotNull
+import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Test
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
+
+/** When the node runs, with a node that only writes down what it is told. */
+@OptIn(ExperimentalCoroutinesApi::class)
+class PowerTest {
+    private class Scripted(var failure: NodeException? = null) : Power {
+        override var state = NodeState.STOPPED
+        val told = mutableListOf<String>()
+
+        private suspend fun step(name: String, to: NodeState) {
+            if (state == to) return
+            told += name
+            delay(100)
+            failure?.let { throw it }
+            state = to
+        }
+
+        override suspend fun start() = step("start", NodeState.RUNNING)
+
+        override suspend fun stop() = step("stop", NodeState.STOPPED)
+
+        override suspend fun pause() = step("pause", NodeState.PAUSED)
+
+        override suspend fun resume() = step("resume", NodeState.RUNNING)
+
+        override suspend fun networkChanged() = Unit
+
+        override suspend fun backgroundFetch(limit: Duration) = FetchSummary(0u, 0uL, true)
+    }
+
+    private fun test(body: suspend TestScope.(Scripted, Lifecycle) -> Unit) = runTest {
+        val node = Scripted()
+        val lifecycle = Lifecycle(node, backgroundScope, grace = 5.seconds)
+        body(node, lifecycle)
+    }
+
+    private fun TestScope.pass(time: Duration) {
+        advanceTimeBy(time)
+        runCurrent()
+    }
+
+    @Test
+    fun `nothing is started for nobody`() = test { node, _ ->
+        pass(60.seconds)
+        assertEquals(emptyList<String>(), node.told)
+    }
+
+    @Test
+    fun `it starts with the first activity, pauses after the last one and goes on`() = test { node, lifecycle ->
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        assertEquals(listOf("start"), node.told)
+        assertEquals(true, lifecycle.running.value)
+        lifecycle.foreground(false)
+        pass(4.seconds)
+        assertEquals(listOf("start"), node.told)
+        pass(2.seconds)
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        assertEquals(listOf("start", "pause", "start"), node.told)
+    }
+
+    @Test
+    fun `a turn of the phone pauses nothing`() = test { node, lifecycle ->
+        lifecycle.foreground(true)
+        repeat(10) {
+            pass(3.seconds)
+            lifecycle.foreground(false)
+            pass(3.seconds)
+            lifecycle.foreground(true)
+        }
+        pass(60.seconds)
+        assertEquals(listOf("start"), node.told)
+    }
+
+    @Test
+    fun `a hold keeps it running, and counts once however often it is closed`() = test { node, lifecycle ->
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        val (first, second) = lifecycle.hold() to lifecycle.hold()
+        lifecycle.foreground(false)
+        first.close()
+        first.close()
+        pass(60.seconds)
+        assertEquals(listOf("start"), node.told)
+        second.close()
+        pass(60.seconds)
+        assertEquals(listOf("start", "pause"), node.told)
+        assertEquals(false, lifecycle.running.value)
+    }
+
+    @Test
+    fun `what failed is said, and tried again with the next wish`() = test { node, lifecycle ->
+        node.failure = NodeException.Storage("the disk is full")
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        assertNotNull(lifecycle.failure.value)
+        assertEquals(false, lifecycle.running.value)
+        lifecycle.foreground(false)
+        pass(10.seconds)
+        node.failure = null
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        assertNull(lifecycle.failure.value)
+        assertEquals(listOf("start", "start"), node.told)
+        assertEquals(true, lifecycle.running.value)
+    }
+}
