@@ -115,6 +115,11 @@ impl Vault {
         Ok(Self { cipher: RwLock::new(Some(cipher)) })
     }
 
+    /// Whether the key was thrown away.
+    pub fn is_destroyed(&self) -> bool {
+        self.cipher.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Seals a value of a table. Two seals of one value differ.
     ///
     /// # Errors

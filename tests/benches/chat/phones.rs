@@ -219,6 +219,7 @@ impl Transport for End {
 
 /// A homeserver on files, on a wire.
 pub(crate) fn homeserver(wire: &Arc<Wire>, data: &Path, secret: &[u8; 32]) -> Homeserver {
+    std::fs::create_dir_all(data).unwrap();
     let local = LocalServer::new(secret);
     let own = local.name.clone();
     let ports = Ports {

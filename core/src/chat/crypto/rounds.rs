@@ -92,6 +92,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let wake = match guarded(Box::pin(rounds.step(&mut answers, wishes))).await {
             Ok(()) => rounds.next_wake(),
             Err(CryptoError::Store(StoreError::Closed)) => return,
+            // Whoever destroyed the keys wants no more encryption, and knows.
+            Err(_) if inner.vault.is_destroyed() => return,
             Err(error) => {
                 tracing::error!(%error, "a step of encryption failed");
                 Some(Instant::now() + STUMBLE_PAUSE)
