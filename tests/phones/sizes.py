@@ -33,7 +33,9 @@ def stripped_copy(library: str, folder: str) -> bytes:
     sysroot = lines_of("rustc", "--print", "sysroot")[0]
     host = lines_of("rustc", "--print", "host-tuple")[0]
     copy = os.path.join(folder, "stripped.so")
-    subprocess.run([f"{sysroot}/lib/rustlib/{host}/bin/rust-objcopy", "--strip-all", library, copy], check=True)
+    strip = [f"{sysroot}/lib/rustlib/{host}/bin/rust-objcopy", "--strip-all", library, copy]
+    # It does not find its LLVM by itself.
+    subprocess.run(strip, check=True, env={**os.environ, "LD_LIBRARY_PATH": f"{sysroot}/lib"})
     with open(copy, "rb") as file:
         return file.read()
 
