@@ -11,6 +11,8 @@ pub mod client;
 mod cors;
 mod error;
 mod frame;
+mod media_error;
+mod ranges;
 mod room_error;
 pub mod server;
 #[cfg(test)]

@@ -1,10 +1,15 @@
-//! What every feature stands on: the store, the server's name and key, the host's ports, and who is within reach.
+//! What every feature stands on: the store, the server's name and key, the host's ports, who is within reach, and what lives
+//! in memory only.
 //!
 //! It holds no feature and knows none, so that nothing can call sideways through it.
 
 mod bell;
 mod entering;
+mod heavy;
+mod login_tokens;
 mod neighbours;
+mod repository;
+mod typing;
 
 use std::{
     collections::BTreeSet,
@@ -14,11 +19,16 @@ use std::{
 use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use tokio::sync::Semaphore;
 
-pub use self::entering::Entering;
-use self::{bell::Bell, entering::Doorstep, neighbours::Neighbours};
+pub(crate) use self::bell::Bell;
+use self::{entering::Doorstep, login_tokens::LoginTokens, neighbours::Neighbours, typing::Typing};
+pub use self::{
+    entering::Entering,
+    repository::{FetchError, MediaConfig, Progress, Repository},
+    typing::TypingNews,
+};
 use crate::{
     ports::Ports,
-    store::Store,
+    store::{Store, UserKey},
     types::{LocalServer, Millis},
 };
 
@@ -46,28 +56,42 @@ pub struct Home {
     pub ports: Ports,
     /// Who may make an account.
     pub registration: Registration,
+    /// The files of media, and what is under way with them.
+    pub repository: Repository,
     /// Held by work that needs much memory for a moment, such as a password hash: one at a time, whoever asks.
     pub heavy: Arc<Semaphore>,
     doorstep: Doorstep,
+    login_tokens: LoginTokens,
     near: Mutex<Neighbours>,
     contacts: Bell,
     deliveries: Bell,
+    typing: Typing,
 }
 
 impl Home {
     /// A home with nobody near.
-    pub fn new(local: LocalServer, store: Store, ports: Ports, registration: Registration) -> Self {
+    pub fn new(
+        local: LocalServer,
+        store: Store,
+        ports: Ports,
+        registration: Registration,
+        repository: Repository,
+    ) -> Self {
         let heavy = Arc::new(Semaphore::new(1));
+        let typing = Typing::new(ports.clock.now());
         Self {
             local,
             store,
             ports,
             registration,
+            repository,
             heavy,
             doorstep: Doorstep::default(),
+            login_tokens: LoginTokens::default(),
             near: Mutex::default(),
             contacts: Bell::default(),
             deliveries: Bell::default(),
+            typing,
         }
     }
 
@@ -106,6 +130,16 @@ impl Home {
     /// Whether a server is within reach.
     pub fn is_near(&self, server: &ServerName) -> bool {
         self.lock_near().contains(server)
+    }
+
+    /// A token that lets one client of a user in, once and soon.
+    pub fn make_login_token(&self, user: UserKey) -> String {
+        self.login_tokens.make(user, self.now(), &*self.ports.random)
+    }
+
+    /// Whom a login token lets in. It is used up by this.
+    pub fn take_login_token(&self, token: &str) -> Option<UserKey> {
+        self.login_tokens.take(token, self.now())
     }
 
     /// Marks a room as one that we are about to enter, until the answer is dropped.

@@ -12,7 +12,8 @@
 //! ([`federation`]).
 //!
 //! Imports run downward only, and a test holds them to it:
-//! `server -> api -> {federation, sync} -> {rooms, users, outbox} -> home -> {resolve, store} -> event -> types`.
+//! `server -> chat -> api -> {federation, sync} -> {rooms, media} -> users -> keys -> outbox -> home -> {resolve, store} ->
+//! event -> types`.
 //!
 //! Invariants:
 //! - **One event, one commit.** An event, its state, its indices, its log row and its outbox row commit together or not at
@@ -29,9 +30,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod chat;
 pub mod event;
 pub mod federation;
 pub mod home;
+pub mod keys;
+pub mod media;
 pub mod outbox;
 pub mod ports;
 pub mod resolve;

@@ -34,7 +34,7 @@ pub use self::{
 };
 pub(crate) use self::{
     letters::tell_now,
-    request::{request, request_soon, request_state},
+    request::{request, request_soon, request_state, stream},
 };
 use crate::{home::Home, store::StoreError, types::limits::OUTBOX_SENDERS_MAX};
 

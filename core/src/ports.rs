@@ -7,12 +7,16 @@
 use std::{fmt, future::Future, pin::Pin};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use ruma::ServerName;
 
 use crate::types::Millis;
 
 /// A future that a port answers with.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The body of an answer, as it comes. Dropping it gives the rest up.
+pub type BodyStream = stream::BoxStream<'static, Result<Bytes, TransportError>>;
 
 /// Sends one signed federation request to one server and brings its answer back.
 pub trait Transport: Send + Sync + 'static {
@@ -26,6 +30,22 @@ pub trait Transport: Send + Sync + 'static {
         request: http::Request<Bytes>,
         response_bytes_max: usize,
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, TransportError>>;
+
+    /// As [`Transport::request`], for an answer that is too large for memory: its body is handed on as it comes, and its
+    /// size is the caller's affair.
+    ///
+    /// The implementation ends a body that makes no progress for 30 s with an error; a body that ends without one is whole.
+    /// It keeps such answers from holding up others: a media download and a transaction do not wait for one another.
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'a, Result<http::Response<BodyStream>, TransportError>>;
+}
+
+/// An answer that is in memory already as one that streams: for transports that have no other, as in tests.
+pub fn in_one_piece(answer: http::Response<Bytes>) -> http::Response<BodyStream> {
+    answer.map(|body| stream::iter([Ok(body)]).boxed())
 }
 
 /// Why a request brought no answer. Whether the other side saw it is unknown: every federation request is idempotent.

@@ -14,14 +14,19 @@ use ruma::ServerName;
 use tokio::task::JoinHandle;
 
 pub use self::status::{QueueStatus, RoomStatus, Status};
-pub use crate::store::{OpenError, StoreConfig};
 use crate::{
     api, federation,
     home::{Home, Registration},
+    keys, media,
     outbox::{self, Outbox},
     ports::Ports,
+    rooms,
     store::StoreError,
     types::LocalServer,
+};
+pub use crate::{
+    home::MediaConfig,
+    store::{OpenError, StoreConfig},
 };
 
 /// What a homeserver is opened with.
@@ -31,6 +36,8 @@ pub struct Config {
     pub local: LocalServer,
     /// Where its data lies.
     pub store: StoreConfig,
+    /// Where its files lie, and how many of them.
+    pub media: MediaConfig,
     /// Who may make an account.
     pub registration: Registration,
 }
@@ -44,22 +51,26 @@ pub struct Homeserver {
 }
 
 impl Homeserver {
-    /// Opens the store and wires the ports. Nothing runs before [`Homeserver::start`].
+    /// Opens the store and the media directory, and wires the ports. Nothing runs before [`Homeserver::start`].
     ///
     /// # Errors
     /// When the store does not open: see [`OpenError`].
     pub fn open(config: Config, ports: Ports) -> Result<Self, OpenError> {
         let store = crate::store::Store::open(&config.store, &config.local.name)?;
-        let home = Arc::new(Home::new(config.local, store, ports, config.registration));
+        let repository = media::repository(&config.media, &store)?;
+        let home = Arc::new(Home::new(config.local, store, ports, config.registration, repository));
         Ok(Self { home, outbox: Arc::default(), tasks: Arc::default() })
     }
 
-    /// Spawns the outbox and the advertiser of heads on the current tokio runtime. A second call does nothing.
+    /// Spawns the outbox, the advertiser of heads and the fetcher of stale device lists on the current tokio runtime. A second
+    /// call does nothing.
     pub fn start(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
             tasks.push(tokio::spawn(outbox::run(self.home.clone(), self.outbox.clone())));
             tasks.push(tokio::spawn(federation::heads::run(self.home.clone())));
+            tasks.push(tokio::spawn(keys::resync::run(self.home.clone())));
+            tasks.push(tokio::spawn(rooms::typing::run(self.home.clone())));
         }
     }
 
@@ -107,8 +118,9 @@ impl Homeserver {
             drop(task.await);
         }
         let flushed = self.home.store.flush().await;
-        self.home.store.close()?;
-        flushed
+        let closed = self.home.store.close();
+        self.home.store.released().await?;
+        closed.and(flushed)
     }
 
     /// Lets go of everything as a killed process does: no flush, no clean mark. For simulation.

@@ -1,4 +1,5 @@
-//! Everything that outlives the process: one redb file, its schema, snapshots, and the engine that alone writes to it.
+//! Everything that outlives the process: one redb file, its schema, snapshots, and the engine that alone writes to it; and
+//! the files that are too large for it (`blobs`).
 //!
 //! Readers take a [`Snapshot`] and never block. Writers hand a job to [`Store::write`]; the engine runs whatever has
 //! queued up in one transaction and commits once (group commit). A job may be run again when another job of its batch
@@ -7,7 +8,10 @@
 //! Invariants: redb stays behind this module. All writes go through the engine. A snapshot lives for one request. Nothing
 //! waits for the network in a job. A reply that promises durability goes out after the commit.
 
+mod aside;
 mod backend;
+mod blobs;
+mod copy;
 mod engine;
 mod events;
 mod intern;
@@ -20,11 +24,15 @@ mod tables;
 mod tx;
 pub(crate) mod txns;
 
+pub(crate) use aside::aside;
 pub use backend::{Backend, CrashDisk};
+pub(crate) use blobs::blob_path;
+pub use blobs::{Blob, BlobHash, BlobPlace, BlobStream, Blobs, Draft, Finished, MemoryDisk};
+pub use copy::CopyError;
 pub use engine::Threading;
 pub(crate) use events::id_prefix;
 pub use events::{Flags, Header, Stored};
-pub use intern::{Kind, RoomKey, ServerKey, Ssk, UserKey};
+pub use intern::{Kind, RoomKey, ServerKey, Ssk, ThreadKey, UserKey};
 pub use open::{OpenError, Store, StoreConfig};
 pub use recent::Recent;
 pub use records::*;
@@ -49,6 +57,9 @@ pub enum StoreError {
     /// The engine has been stopped.
     #[error("the database is closed")]
     Closed,
+    /// The engine has been stopped, and somebody still reads.
+    #[error("the database is closed, but something still reads it")]
+    Held,
     /// A job panicked; nothing of it was kept.
     #[error("an internal error was contained: {0}")]
     Panicked(String),

@@ -9,10 +9,12 @@
 //! token is all there is, so a lost answer is simply asked for again. A token beyond the log (its commits were lost with an
 //! unclean end) means the end of the log.
 //!
-//! Deliberately absent: to-device messages, account data, receipts, typing and unread counts, which belong to the features
-//! that make them, and sliding sync. Client-server API, "Syncing".
+//! Deliberately absent: sliding sync. Client-server API, "Syncing".
 
+mod beside;
+mod encryption;
 mod room;
+mod shape;
 mod state;
 mod stripped;
 mod summary;
@@ -29,11 +31,14 @@ use ruma::{
 };
 use tokio::time::{Duration, Instant, timeout_at};
 
+pub(crate) use self::summary::heroes;
+use self::{shape::Shape, touched::Touched};
 use crate::{
-    home::Home,
-    rooms::EventFilter,
+    home::{Home, TypingNews},
+    rooms::{EventFilter, standing},
     store::{MembRecord, Result, RoomKey, Standing, StoreError, UserKey, View},
-    types::{Millis, SyncToken, limits},
+    types::{Millis, SyncPlace, SyncToken, limits},
+    users::ignored,
 };
 
 /// What a client asks for.
@@ -47,6 +52,10 @@ pub struct SyncRequest {
     pub device: OwnedDeviceId,
     /// What the client has seen already; `None` for nothing.
     pub since: Option<SyncToken>,
+    /// The to-device messages that it has, if those are fewer than `since` says: see [`SyncPlace`].
+    pub inbox_since: Option<SyncToken>,
+    /// The last change of who is typing that the client has seen, if it knows of anybody who does.
+    pub typing: Option<u64>,
     /// What the client wants to see.
     pub filter: FilterDefinition,
     /// Send all state, also what the client has.
@@ -63,38 +72,60 @@ pub struct SyncRequest {
 /// When the database fails or is closed.
 pub async fn sync(home: &Home, request: &SyncRequest) -> Result<Response> {
     let mut log = home.store.log_watch();
+    encryption::acknowledge(home, request).await?;
     let mut request = request.clone();
     let patient = request.since.is_some() && !request.full_state && !request.wait.is_zero();
     let deadline = Instant::now() + request.wait.min(limits::SYNC_WAIT_MAX);
     loop {
         log.borrow_and_update();
-        let (response, reached) = look(home, &request)?;
+        let (response, reached, typing) = look(home, &request)?;
         if !patient || !is_empty(&response) {
             return Ok(response);
         }
         // There was nothing up to here, so the next look begins here.
-        request.since = Some(reached);
-        match timeout_at(deadline, log.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(StoreError::Closed),
+        (request.since, request.inbox_since) = (Some(reached), None);
+        let news = async {
+            tokio::select! {
+                biased;
+                changed = log.changed() => changed.map_err(|_| StoreError::Closed),
+                () = home.typing_after(typing) => Ok(()),
+            }
+        };
+        match timeout_at(deadline, news).await {
+            Ok(news) => news?,
             Err(_) => return Ok(response),
         }
     }
 }
 
-/// What there is now, and the place of the log that it reaches to.
-fn look(home: &Home, request: &SyncRequest) -> Result<(Response, SyncToken)> {
+/// What there is now, and the place of the log and the serial of typing that it reaches to.
+fn look(home: &Home, request: &SyncRequest) -> Result<(Response, SyncToken, u64)> {
     let view = home.store.snapshot()?;
     let last = last_position(&view)?;
-    let look = Look { view: &view, request, since: request.since.map(|since| since.min(last)), now: home.now() };
-    let mut response = Response::new(last.to_string());
-    response.rooms = look.rooms(last)?;
-    Ok((response, last))
+    let since = request.since.map(|since| since.min(last));
+    let look = Look {
+        view: &view,
+        request,
+        since,
+        now: home.now(),
+        touched: Touched::since(&view, request.user_key, since, last)?,
+        typing: home.typing_news(request.typing),
+        shape: Shape::of(&request.filter),
+    };
+    let serial = look.typing.serial;
+    let mut response = Response::new(String::new());
+    response.rooms = look.rooms()?;
+    response.account_data = look.account_data()?;
+    let reached = encryption::show(&view, request, look.since, last, &mut response)?;
+    let place = SyncPlace { typing: look.anybody_types()?.then_some(serial), ..reached };
+    response.next_batch = place.to_string();
+    Ok((response, last, serial))
 }
 
 /// ruma's own `Rooms::is_empty` forgets knocks.
 fn is_empty(response: &Response) -> bool {
-    response.rooms.is_empty() && response.rooms.knock.is_empty()
+    let rooms = response.rooms.is_empty() && response.rooms.knock.is_empty();
+    rooms && response.account_data.is_empty() && encryption::is_empty(response)
 }
 
 /// The last position of the log.
@@ -109,13 +140,17 @@ struct Look<'a> {
     request: &'a SyncRequest,
     since: Option<SyncToken>,
     now: Millis,
+    touched: Touched,
+    typing: TypingNews,
+    shape: Shape,
 }
 
 impl Look<'_> {
-    fn rooms(&self, last: SyncToken) -> Result<Rooms> {
+    fn rooms(&self) -> Result<Rooms> {
         let mut rooms = Rooms::new();
         let filter = &self.request.filter.room;
-        for (key, memb) in self.candidates(last)? {
+        let ignored = ignored::of(self.view, self.request.user_key)?;
+        for (key, memb) in self.candidates()? {
             if memb.forgotten {
                 continue;
             }
@@ -134,9 +169,8 @@ impl Look<'_> {
                     }
                 }
                 Standing::Invite if self.is_new(&memb) => {
-                    rooms
-                        .invite
-                        .extend(stripped::invite(self.view, self.request.user_key, key)?.map(|room| (id, room)));
+                    let invite = stripped::invite(self.view, self.request.user_key, key, &ignored)?;
+                    rooms.invite.extend(invite.map(|room| (id, room)));
                 }
                 Standing::Knock if self.is_new(&memb) => {
                     rooms.knock.extend(stripped::knock(self.view, self.request.user_key, key)?.map(|room| (id, room)));
@@ -148,11 +182,28 @@ impl Look<'_> {
     }
 
     /// The rooms in which something may be new, by number.
-    fn candidates(&self, last: SyncToken) -> Result<Vec<(RoomKey, MembRecord)>> {
-        match self.since.filter(|_| !self.request.full_state) {
-            Some(since) => touched::since(self.view, self.request.user_key, since, last),
-            None => crate::rooms::standings(self.view, self.request.user_key),
+    fn candidates(&self) -> Result<Vec<(RoomKey, MembRecord)>> {
+        let user = self.request.user_key;
+        let (Some(touched), Some(typing), false) = (self.touched.rooms(), self.typing.rooms(), self.request.full_state)
+        else {
+            return crate::rooms::standings(self.view, user);
+        };
+        let mut candidates = Vec::new();
+        for room in touched.union(typing) {
+            candidates.extend(standing(self.view, user, *room)?.map(|memb| (*room, memb)));
         }
+        Ok(candidates)
+    }
+
+    /// Whether the client knows of somebody who types once it has this answer.
+    fn anybody_types(&self) -> Result<bool> {
+        for room in self.typing.busy() {
+            let memb = standing(self.view, self.request.user_key, room)?;
+            if memb.is_some_and(|memb| memb.standing == Standing::Join) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the user's relation to a room is news. With nothing seen before, an invite is and an old departure is not.

@@ -2,13 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hearth_core::chat::Progress;
 use hearth_p2p::node::{export, import};
 
 use crate::{
     error::NodeError,
-    node::{Node, Shared},
-    timeline::{ProgressListener, watch_progress},
+    node::{Node, Shared, secrets},
+    timeline::{CancelToken, ProgressListener, watch_progress},
 };
 
 /// Export and import of everything: identity, keys, rooms, messages and files.
@@ -31,20 +30,23 @@ impl Backup {
     ///
     /// # Errors
     /// [`NodeError::InvalidInput`] for an empty passphrase or a file that is there already; [`NodeError::Storage`].
+    #[uniffi::method(default(listener = None, cancel = None))]
     pub async fn export(
         &self,
         to: String,
         passphrase: String,
         listener: Option<Arc<dyn ProgressListener>>,
+        cancel: Option<Arc<CancelToken>>,
     ) -> Result<u64, NodeError> {
-        let progress = Progress::new();
+        let progress = CancelToken::progress(cancel);
         let watcher = listener.map(|listener| watch_progress(&self.shared, &progress, listener)).transpose()?;
-        let key = crate::node::secret_bytes(&self.shared).await?;
+        let shared = self.shared.clone();
         let done = self
             .shared
-            .with(
-                async move |running| Ok(export(&running.node, key, &passphrase, &PathBuf::from(to), &progress).await?),
-            )
+            .with(async move |running| {
+                let key = secrets::store_key(shared.platform.clone()).await?;
+                Ok(export(&running.node, &key, &passphrase, &PathBuf::from(to), &progress).await?)
+            })
             .await;
         if let Some(watcher) = watcher {
             watcher.cancel();
@@ -58,13 +60,15 @@ impl Backup {
     /// # Errors
     /// [`NodeError::Crypto`] for a wrong passphrase or a damaged file; [`NodeError::InvalidInput`] for another kind of file, or
     /// when there is data already; [`NodeError::Storage`]. Nothing is left behind then.
+    #[uniffi::method(default(listener = None, cancel = None))]
     pub async fn import(
         &self,
         from: String,
         passphrase: String,
         listener: Option<Arc<dyn ProgressListener>>,
+        cancel: Option<Arc<CancelToken>>,
     ) -> Result<(), NodeError> {
-        let progress = Progress::new();
+        let progress = CancelToken::progress(cancel);
         let watcher = listener.map(|listener| watch_progress(&self.shared, &progress, listener)).transpose()?;
         let shared = self.shared.clone();
         let done = self
@@ -74,7 +78,7 @@ impl Backup {
                 let _changing = shared.stopped().await?;
                 let imported = import(&PathBuf::from(from), &passphrase, &shared.settings.data, &progress).await?;
                 // The key first: data without its key would be locked for ever, a key without data harms nobody.
-                crate::node::keep_secret(&shared, imported.store_key()).await?;
+                secrets::keep(shared.platform.clone(), imported.store_key()).await?;
                 Ok(imported.put_in_place()?)
             })
             .await;

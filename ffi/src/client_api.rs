@@ -44,8 +44,7 @@ impl ClientApi {
         self.shared
             .with(async move |running| {
                 let address = running.node.open_clients(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
-                let login_token = running.chat.login_token().await?;
-                Ok(ClientAccess { url: format!("http://{address}"), login_token })
+                Ok(ClientAccess { url: format!("http://{address}"), login_token: running.chat.login_token() })
             })
             .await
     }

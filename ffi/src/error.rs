@@ -4,7 +4,7 @@
 //! of their own. A panic inside of Hearth becomes [`NodeError::Internal`] and takes nothing else with it.
 
 use hearth_core::chat::ChatError;
-use hearth_p2p::node::NodeError as StartError;
+use hearth_p2p::node::{ArchiveError, NodeError as StartError};
 
 /// Why something could not be done.
 #[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
@@ -115,6 +115,20 @@ impl From<ChatError> for NodeError {
             ChatError::Closed => Self::NotRunning { reason },
             ChatError::Store(_) => Self::Storage { reason },
             _ => Self::Internal { reason },
+        }
+    }
+}
+
+impl From<ArchiveError> for NodeError {
+    fn from(error: ArchiveError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ArchiveError::Io(_) | ArchiveError::Store(_) => Self::Storage { reason },
+            ArchiveError::WrongPassphrase | ArchiveError::Truncated | ArchiveError::Damaged(_) => {
+                Self::Crypto { reason }
+            }
+            ArchiveError::Cancelled(_) => Self::Cancelled { reason },
+            _ => Self::InvalidInput { reason },
         }
     }
 }

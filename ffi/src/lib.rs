@@ -1,8 +1,11 @@
 //! The surface of Hearth for Kotlin and Swift.
 //!
-//! uniffi turns what is exported here into a Kotlin and a Swift package. So far that is what an app asks before it starts
-//! anything: which Hearth this is, and which Matrix rooms it can hold. Deliberately absent: the node itself, and any ruma or
-//! libp2p type, because what crosses to an app must not change when a library below changes.
+//! uniffi turns what is exported here into a Kotlin and a Swift package: one [`Node`], handles on its rooms, timelines and
+//! people, and plain records for all that is shown. Deliberately absent: any ruma, libp2p or tokio type, because what crosses to
+//! an app must not change when a library below changes.
+//!
+//! Invariants: every call may be made from any thread. Nothing blocks but getters and the wipe. A call that needs a running node
+//! says so when there is none. A panic becomes [`NodeError::Internal`]; a callback that throws or blocks harms nobody.
 
 mod backup;
 mod client_api;
@@ -26,7 +29,7 @@ pub use self::{
     client_api::{ClientAccess, ClientApi},
     config::{DiscoveryMode, NodeConfig},
     error::NodeError,
-    node::{FetchSummary, Node, NodeState},
+    node::{Event, EventKind, FetchSummary, Node, NodeState, NodeStatus, StatusListener},
     people::{
         Announcement, Contact, ContactPreview, Contacts, Identity, Peer, Peers, PeersListener, QrMatrix, qr_matrix,
     },
@@ -34,7 +37,7 @@ pub use self::{
     records::*,
     room::{Room, TypingListener},
     rooms::{Rooms, RoomsListener},
-    timeline::{FileInfo, OutgoingText, ProgressListener, SendHandle, Timeline, TimelineListener},
+    timeline::{CancelToken, FileInfo, OutgoingText, ProgressListener, SendHandle, Timeline, TimelineListener},
     verification::{Emoji, PersonTrust, VerificationInfo, VerificationListener, VerificationState, Verifications},
     watch::TaskHandle,
 };

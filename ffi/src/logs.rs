@@ -15,8 +15,12 @@ use std::{
     },
 };
 
-use tracing::{Event, Level, Subscriber, field::Visit};
-use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
+use tracing::{Event, Level, Metadata, Subscriber, field::Visit};
+use tracing_subscriber::{
+    Layer,
+    filter::dynamic_filter_fn,
+    layer::{Context, SubscriberExt},
+};
 
 use crate::platform::{LogLevel, LogRecord, LogSink};
 
@@ -51,12 +55,23 @@ fn begin() -> Logs {
     let thread = std::thread::Builder::new().name("hearth-log".to_owned()).spawn(move || deliver(&records, &reader));
     // Without the thread the queue has no reader and every record is dropped; nothing else depends on it.
     drop(thread);
-    let subscriber = tracing_subscriber::registry().with(ToSink { queue, dropped: AtomicU64::new(0) });
+    let to_sink = ToSink { queue, dropped: AtomicU64::new(0) };
+    let subscriber = tracing_subscriber::registry().with(to_sink.with_filter(dynamic_filter_fn(is_wanted)));
     #[cfg(target_os = "android")]
-    let subscriber = subscriber.with(tracing_android::layer("hearth").ok());
+    let subscriber = subscriber
+        .with(tracing_android::layer("hearth").ok().map(|logcat| logcat.with_filter(dynamic_filter_fn(is_wanted))));
     // An app that is written in Rust may have set a subscriber of its own, which then gets everything.
     drop(tracing::subscriber::set_global_default(subscriber));
     Logs { sink, level: AtomicU8::new(LogLevel::Info as u8) }
+}
+
+/// Whether anybody may hear of an event: the sink and logcat alike.
+fn is_wanted<S>(meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+    let level = level_of(*meta.level());
+    let wanted = LOGS.get().map_or(0, |logs| logs.level.load(Ordering::Relaxed));
+    // Other libraries speak of what is inside of messages at their finer levels; they are heard only when it matters.
+    let ours = meta.target().starts_with("hearth");
+    level as u8 <= wanted && (ours || level <= LogLevel::Warn)
 }
 
 fn deliver(records: &Receiver<LogRecord>, sink: &Sink) {
@@ -77,24 +92,16 @@ struct ToSink {
 impl<S: Subscriber> Layer<S> for ToSink {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let meta = event.metadata();
-        let level = level_of(*meta.level());
-        // Other libraries speak of what is inside of messages at their finer levels; they are heard only when it matters.
-        let ours = meta.target().starts_with("hearth");
-        let wanted = LOGS.get().map_or(0, |logs| logs.level.load(Ordering::Relaxed));
-        if level as u8 > wanted || (!ours && level > LogLevel::Warn) {
-            return;
-        }
         let mut message = String::new();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            // Writing to a String cannot fail.
-            drop(write!(message, "[{dropped} records were dropped before this one] "));
+            message = format!("[{dropped} records were dropped before this one] ");
         }
         event.record(&mut Text(&mut message));
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
             message.truncate(end);
         }
-        let record = LogRecord { level, target: meta.target().to_owned(), message };
+        let record = LogRecord { level: level_of(*meta.level()), target: meta.target().to_owned(), message };
         if self.queue.try_send(record).is_err() {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
@@ -106,11 +113,11 @@ struct Text<'a>(&'a mut String);
 
 impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        let written = match field.name() {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
             "message" => write!(self.0, "{value:?} "),
             name => write!(self.0, "{name}={value:?} "),
         };
-        drop(written);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Texts that an app hands in, as Matrix identifiers, each with a sentence that says what is wrong with it.
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId};
+use hearth_core::types::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId};
 
 use crate::error::NodeError;
 

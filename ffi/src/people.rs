@@ -240,15 +240,7 @@ impl Peers {
     /// [`NodeError::Internal`] when the runtime has ended.
     pub fn subscribe(&self, listener: Arc<dyn PeersListener>) -> Result<Arc<TaskHandle>, NodeError> {
         let open = |running: &Arc<Running>| (running.clone(), running.node.network().changes(), true);
-        let next = |(running, changes, first): &mut (Arc<Running>, watch::Receiver<u64>, bool)| -> BoxFuture<'_, _> {
-            Box::pin(async move {
-                if !std::mem::take(first) {
-                    changes.changed().await.ok()?;
-                }
-                Some(peers(running).await)
-            })
-        };
-        follow_mut(&self.shared, open, next, move |peers| listener.on_peers(peers))
+        follow_mut(&self.shared, open, next_peers, move |peers| listener.on_peers(peers))
     }
 
     /// Who is near now.
@@ -296,6 +288,18 @@ impl Peers {
             })
             .await
     }
+}
+
+/// The peers at once, and then whenever one comes or goes.
+fn next_peers(
+    (running, changes, first): &mut (Arc<Running>, watch::Receiver<u64>, bool),
+) -> BoxFuture<'_, Option<Vec<Peer>>> {
+    Box::pin(async move {
+        if !std::mem::take(first) {
+            changes.changed().await.ok()?;
+        }
+        Some(peers(running).await)
+    })
 }
 
 async fn peers(running: &Running) -> Vec<Peer> {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use hearth_core::chat::{self, TypingFeed};
-use ruma::OwnedRoomId;
+use hearth_core::{
+    chat::{self, TypingFeed},
+    types::OwnedRoomId,
+};
 
 use crate::{
     error::NodeError,
@@ -131,7 +133,7 @@ impl Room {
     /// [`NodeError::Internal`] when the runtime has ended.
     pub fn subscribe_typing(&self, listener: Arc<dyn TypingListener>) -> Result<Arc<TaskHandle>, NodeError> {
         let id = self.id.clone();
-        let open = move |running: &Running| running.chat.room(&id).ok().map(|room| Arc::new(room.typing()));
+        let open = move |running: &Arc<Running>| running.chat.room(&id).ok().map(|room| Arc::new(room.typing()));
         let next = |feed: Option<Arc<TypingFeed>>| async move { feed?.next().await };
         follow(&self.shared, open, next, move |typists: Vec<chat::Typist>| {
             listener.on_typing(typists.into_iter().map(Into::into).collect());

@@ -6,7 +6,7 @@ use hearth_core::chat::NewRoom as Wish;
 
 use crate::{
     error::NodeError,
-    node::{Node, Shared},
+    node::{Node, Running, Shared},
     parse::{alias_or_room, room_id, servers, user_id, user_ids},
     records::{NewRoom, RoomDiff, RoomSummary},
     room::Room,
@@ -43,7 +43,7 @@ impl Rooms {
     /// # Errors
     /// [`NodeError::Internal`] when the runtime has ended.
     pub fn subscribe(&self, listener: Arc<dyn RoomsListener>) -> Result<Arc<TaskHandle>, NodeError> {
-        let open = |running: &crate::node::Running| Arc::new(running.chat.rooms());
+        let open = |running: &Arc<Running>| Arc::new(running.chat.rooms());
         let next = |feed: Arc<hearth_core::chat::RoomFeed>| async move { feed.next().await };
         follow(&self.shared, open, next, move |diffs| listener.on_change(RoomDiff::batch(diffs)))
     }
@@ -105,7 +105,7 @@ impl Rooms {
     pub async fn direct(&self, user: String) -> Result<Arc<Room>, NodeError> {
         let (user, shared) = (user_id(&user)?, self.shared.clone());
         self.shared
-            .with(async |running| {
+            .with(async move |running| {
                 let room = running.chat.direct_room(&user).await?;
                 Ok(Arc::new(Room::new(shared, room.id().to_owned())))
             })

@@ -1,11 +1,11 @@
 //! The node's own tokio runtime: whatever thread an app calls from, the work is done here.
 //!
 //! An exported method hands its work over and waits for it, so a foreign executor never polls a tokio future. When the app
-//! drops what it waits for (Kotlin cancels a coroutine), the work is aborted.
+//! drops what it waits for (Kotlin cancels a coroutine), the work is aborted, unless it is one that must not end halfway.
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::NodeError;
 
@@ -36,13 +36,15 @@ impl Runtime {
         work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
     ) -> Result<T, NodeError> {
         let mut task = Aborting(self.spawn(work)?);
-        match (&mut task.0).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => {
-                Err(NodeError::internal("an internal error was contained; the log says more"))
-            }
-            Err(_) => Err(NodeError::NotRunning { reason: "the node ended meanwhile".to_owned() }),
-        }
+        outcome((&mut task.0).await)
+    }
+
+    /// As [`Runtime::run`], for work that must not be left halfway: it goes on when nobody waits for it any more.
+    pub(crate) async fn run_whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        outcome(self.spawn(work)?.await)
     }
 
     /// Starts some work that goes on by itself.
@@ -67,6 +69,16 @@ impl Runtime {
         })?;
         let gone = |_| NodeError::internal("an internal error was contained; the log says more");
         answer.recv().map_err(gone)?
+    }
+}
+
+fn outcome<T>(joined: Result<Result<T, NodeError>, JoinError>) -> Result<T, NodeError> {
+    match joined {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => {
+            Err(NodeError::internal("an internal error was contained; the log says more"))
+        }
+        Err(_) => Err(NodeError::NotRunning { reason: "the node ended meanwhile".to_owned() }),
     }
 }
 

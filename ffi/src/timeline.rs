@@ -7,17 +7,19 @@ mod transfer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hearth_core::chat::{self, ItemId, TextMessage};
-use ruma::{OwnedEventId, OwnedRoomId};
+use hearth_core::{
+    chat::{self, ItemId, TextMessage},
+    types::{OwnedEventId, OwnedRoomId},
+};
 
 pub(crate) use self::transfer::watch_progress;
-pub use self::transfer::{FileInfo, ProgressListener, SendHandle};
+pub use self::transfer::{CancelToken, FileInfo, ProgressListener, SendHandle};
 use crate::{
     error::NodeError,
     node::{Running, Shared},
     parse::{event_id, user_ids},
     records::{TextStyle, TimelineDiff},
-    watch::{TaskHandle, Watcher, follow},
+    watch::{Life, TaskHandle, follow},
 };
 
 /// Whoever wants to know of changes of a timeline.
@@ -59,7 +61,7 @@ struct Place {
     room: OwnedRoomId,
     thread: Option<OwnedEventId>,
     open: Mutex<Option<(Arc<Running>, Arc<chat::Timeline>)>>,
-    listener: Mutex<Option<Watcher>>,
+    listener: Mutex<Option<Life>>,
 }
 
 impl Place {
@@ -104,8 +106,8 @@ impl Timeline {
     /// # Errors
     /// [`NodeError::InvalidInput`] while this timeline has a listener: take another timeline.
     pub fn subscribe(&self, listener: Arc<dyn TimelineListener>) -> Result<Arc<TaskHandle>, NodeError> {
-        let mut watcher = self.place.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if watcher.as_ref().is_some_and(|watcher| !watcher.is_finished()) {
+        let mut life = self.place.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if life.as_ref().is_some_and(|life| !life.is_over()) {
             return Err(NodeError::invalid("this timeline has a listener already: take another one of the room"));
         }
         // What the last listener was shown is not known to this one.
@@ -114,7 +116,7 @@ impl Timeline {
         let open = move |running: &Arc<Running>| place.current(running).ok();
         let next = |timeline: Option<Arc<chat::Timeline>>| async move { timeline?.next().await };
         let handle = follow(&self.shared, open, next, move |diffs| listener.on_change(TimelineDiff::batch(diffs)))?;
-        *watcher = handle.watcher();
+        *life = Some(handle.life());
         Ok(handle)
     }
 

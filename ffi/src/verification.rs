@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_core::chat::{self, Chat, UserTrust, VerificationFeed};
+use hearth_core::chat::{self, Chat, VerificationFeed, feed::Diff, verification::UserTrust};
 
 use crate::{
     error::NodeError,
@@ -116,7 +116,6 @@ impl Verifications {
     /// [`NodeError::Internal`] when the runtime has ended.
     pub fn subscribe(&self, listener: Arc<dyn VerificationListener>) -> Result<Arc<TaskHandle>, NodeError> {
         let open = |running: &Arc<Running>| running.chat.verifications();
-        let next = |feed: &mut VerificationFeed| -> BoxFuture<'_, _> { Box::pin(feed.next()) };
         follow_mut(&self.shared, open, next, move |diffs| listener.on_change(VerificationDiff::batch(diffs)))
     }
 
@@ -215,6 +214,10 @@ impl Verifications {
             })
             .await
     }
+}
+
+fn next(feed: &mut VerificationFeed) -> BoxFuture<'_, Option<Vec<Diff<chat::VerificationInfo>>>> {
+    Box::pin(feed.next())
 }
 
 impl From<UserTrust> for PersonTrust {

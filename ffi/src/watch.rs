@@ -6,7 +6,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -16,27 +19,32 @@ use crate::{
     node::{Running, Shared},
 };
 
-/// Sees whether a subscription has ended, and does not end it.
-pub(crate) struct Watcher(AbortHandle);
+/// A subscription. It ends when [`TaskHandle::cancel`] is called or the last reference to this is gone.
+#[derive(Debug, uniffi::Object)]
+pub struct TaskHandle(Life);
 
-impl Watcher {
-    pub(crate) fn is_finished(&self) -> bool {
-        self.0.is_finished()
+/// Whether a subscription goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    task: AbortHandle,
+    /// A task that was told to end does so a moment later; the app is told what it asked for.
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Life {
+    pub(crate) fn is_over(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || self.task.is_finished()
     }
 }
 
-/// A subscription. It ends when [`TaskHandle::cancel`] is called or the last reference to this is gone.
-#[derive(Debug, uniffi::Object)]
-pub struct TaskHandle(Mutex<Option<AbortHandle>>);
-
 impl TaskHandle {
-    /// What sees whether it has ended.
-    pub(crate) fn watcher(&self) -> Option<Watcher> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map(Watcher)
+    pub(crate) fn new<T>(task: &JoinHandle<T>) -> Arc<Self> {
+        Arc::new(Self(Life { task: task.abort_handle(), cancelled: Arc::default() }))
     }
 
-    pub(crate) fn new<T>(task: &JoinHandle<T>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(task.abort_handle()))))
+    /// What sees whether it has ended, and does not end it.
+    pub(crate) fn life(&self) -> Life {
+        self.0.clone()
     }
 }
 
@@ -44,14 +52,13 @@ impl TaskHandle {
 impl TaskHandle {
     /// Ends the subscription. A call of the listener that is under way still ends; no other follows. Safe to call twice.
     pub fn cancel(&self) {
-        if let Some(task) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
+        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.task.abort();
     }
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(AbortHandle::is_finished)
+        self.0.is_over()
     }
 }
 
@@ -69,7 +76,7 @@ pub(crate) async fn call_out<T: Send + 'static>(call: impl FnOnce() -> T + Send 
 }
 
 /// Hands batches to a listener until the feed ends. `next` answers `None` at the end.
-pub(crate) async fn pump<T, Next, Fut>(mut next: Next, listener: impl Fn(T) + Clone + Send + 'static)
+async fn pump<T, Next, Fut>(mut next: Next, listener: impl Fn(T) + Clone + Send + 'static)
 where
     T: Send + 'static,
     Next: FnMut() -> Fut,
@@ -80,7 +87,8 @@ where
     }
 }
 
-async fn hand_over<T: Send + 'static>(listener: &(impl Fn(T) + Clone + Send + 'static), batch: T) {
+/// Calls a listener with one batch, and waits for it.
+pub(crate) async fn hand_over<T: Send + 'static>(listener: &(impl Fn(T) + Clone + Send + 'static), batch: T) {
     let listener = listener.clone();
     if let Err(error) = call_out(move || listener(batch)).await {
         tracing::warn!(%error, "a listener failed; it is called again with what comes next");

@@ -49,25 +49,36 @@ pub enum IdentityError {
 /// When the file cannot be read or written, or holds something else.
 pub fn load_or_create(path: &Path) -> Result<([u8; 32], bool), IdentityError> {
     let failed = |attempt| move |source| IdentityError::File { attempt, path: path.to_owned(), source };
-    match fs::read(path) {
-        Ok(bytes) => {
-            let found = bytes.len();
-            let secret =
-                bytes.try_into().map_err(|_| IdentityError::Foreign { path: path.to_owned(), bytes: found })?;
-            Ok((secret, false))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match load(path) {
+        Ok(secret) => Ok((secret, false)),
+        Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let secret: [u8; 32] = rand::random();
-            write_new(path, &secret).map_err(failed("create"))?;
+            keep(path, &secret).map_err(failed("create"))?;
             Ok((secret, true))
         }
-        Err(error) => Err(failed("read")(error)),
+        Err(error) => Err(error),
     }
 }
 
+/// Reads the secret at `path`.
+///
+/// # Errors
+/// When the file cannot be read, or holds something else.
+pub(crate) fn load(path: &Path) -> Result<[u8; 32], IdentityError> {
+    let failed = |source| IdentityError::File { attempt: "read", path: path.to_owned(), source };
+    let bytes = fs::read(path).map_err(failed)?;
+    let found = bytes.len();
+    bytes.try_into().map_err(|_| IdentityError::Foreign { path: path.to_owned(), bytes: found })
+}
+
+/// Where a key file is written before it gets its name.
+pub(crate) fn draft_path(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
 /// Writes beside the file and renames, so that a crash leaves no half a key behind.
-fn write_new(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
-    let draft = path.with_extension("new");
+pub(crate) fn keep(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
+    let draft = draft_path(path);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -51,6 +51,19 @@ pub(crate) const REQUESTS_MAX: usize = 64;
 /// Inbound requests that are let in, all peers together.
 pub(crate) const ADMITTED_MAX: usize = 128;
 
+/// Media requests of one peer that run at once, and that one node makes to one peer. Each may hold a stream's window full of
+/// bytes that nobody reads yet; three of them leave a quarter of the connection's window to events.
+pub(crate) const MEDIA_PER_PEER_MAX: usize = 3;
+
+/// Media requests of one peer that are let in: twice the above, for the same reason as with others.
+pub(crate) const MEDIA_ADMITTED_PER_PEER_MAX: usize = 6;
+
+/// Media requests that run at once, all peers together. Each reads a file and holds a piece of it in memory.
+pub(crate) const MEDIA_MAX: usize = 16;
+
+/// Media requests that are let in, all peers together.
+pub(crate) const MEDIA_ADMITTED_MAX: usize = 32;
+
 /// Requests that wait for a connection to one peer. The client's own eight turns keep below it.
 pub(crate) const WAITING_PER_PEER_MAX: usize = 64;
 

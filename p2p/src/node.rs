@@ -4,6 +4,7 @@
 
 mod clients;
 mod control;
+mod everything;
 mod network;
 mod switch;
 
@@ -17,7 +18,7 @@ use std::{
 use hearth_core::{
     home::Registration,
     ports::Ports,
-    server::{Config, Homeserver, OpenError, StoreConfig},
+    server::{Config, Homeserver, MediaConfig, OpenError, StoreConfig},
     store::StoreError,
     types::LocalServer,
 };
@@ -33,6 +34,7 @@ use crate::{
 
 pub use self::{
     control::RunFile,
+    everything::{ArchiveError, Imported, export, import, wipe},
     network::{Network, Peer},
 };
 
@@ -105,6 +107,7 @@ pub struct Node {
     network: Arc<Network>,
     clients: Clients,
     first_start: bool,
+    data: PathBuf,
     run_file: PathBuf,
 }
 
@@ -123,7 +126,7 @@ impl Node {
         let mesh = MeshConfig { secret, listen: config.listen, peers: config.peers, discovery: config.discovery };
         let network = Arc::new(Network::new(mesh, switch, homeserver.clone()));
         let (clients, run_file) = (Clients::default(), run_file_path(&data));
-        let node = Self { homeserver, network, clients, first_start, run_file };
+        let node = Self { homeserver, network, clients, first_start, data, run_file };
         match node.begin(config.client_listen).await {
             Ok(()) => Ok(node),
             Err(error) => {
@@ -227,13 +230,23 @@ fn open_homeserver(config: &NodeConfig, secret: &[u8; 32], switch: Arc<Switch>) 
     };
     let path = database_path(&config.data);
     let ports = Ports { transport: switch, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
-    let config = Config { local, store: StoreConfig::file(path.clone()), registration: config.registration.clone() };
+    let config = Config {
+        local,
+        store: StoreConfig::file(path.clone()),
+        media: MediaConfig::folder(media_path(&config.data)),
+        registration: config.registration.clone(),
+    };
     Homeserver::open(config, ports).map_err(|source| NodeError::Store { path, source })
 }
 
 /// The database file in a data directory.
 pub fn database_path(data: &Path) -> PathBuf {
     data.join("hearth.redb")
+}
+
+/// Where the files of media lie in a data directory: all of them, and nothing else.
+pub fn media_path(data: &Path) -> PathBuf {
+    data.join("media")
 }
 
 /// The key file in a data directory.

@@ -1,4 +1,4 @@
-//! Request streams: our own small behaviour, one stream per federation request, protocol `/hearth/fed/1`.
+//! Request streams: our own small behaviour, one stream per federation request, of one of two kinds (`lane`).
 //!
 //! What it promises: a stream that is asked for is answered exactly once, with a stream or with the reason, whatever becomes
 //! of the connection; requests for a peer that is being dialled wait in line, with one dial for all of them; the newest
@@ -6,11 +6,11 @@
 //! once beyond it, so that nothing queues silently. It also holds the connection limits, because libp2p's own refuse the
 //! newest connection where we must give up the oldest.
 //!
-//! Deliberately absent: dialling (the contacts decide when and where), HTTP (see `http`), and media, which gets its own
-//! protocol so that events never wait behind blobs.
+//! Deliberately absent: dialling (the contacts decide when and where), and HTTP (see `http`).
 
 mod admission;
 mod handler;
+mod lane;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,8 +20,9 @@ use std::{
 
 pub(crate) use admission::{Admission, Place};
 use handler::Handler;
+pub(crate) use lane::Lane;
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol,
+    Multiaddr, PeerId, Stream,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
     swarm::{
         CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
@@ -34,9 +35,6 @@ use crate::{
     identity::server_name_of,
     limits::{CONNECTIONS_PER_PEER_MAX, ESTABLISHED_INBOUND_MAX, PENDING_INBOUND_MAX, WAITING_PER_PEER_MAX},
 };
-
-/// What both ends name when they open a stream for one request.
-pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/hearth/fed/1");
 
 /// Why there is no stream.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,12 +49,17 @@ pub(crate) enum OpenError {
 
 /// A wish for a stream. Dropping it is an answer too: the one who waits sees it as [`OpenError::Lost`].
 #[derive(Debug)]
-pub(crate) struct Open(pub(crate) oneshot::Sender<Result<Stream, OpenError>>);
+pub(crate) struct Open {
+    /// Of which kind.
+    pub(crate) lane: Lane,
+    /// Who waits for it.
+    pub(crate) asker: oneshot::Sender<Result<Stream, OpenError>>,
+}
 
 impl Open {
     /// Answers. When nobody waits any more, the stream is dropped, which closes it.
     fn answer(self, answer: Result<Stream, OpenError>) {
-        drop(self.0.send(answer));
+        drop(self.asker.send(answer));
     }
 }
 
@@ -119,7 +122,7 @@ impl Streams {
             return false;
         }
         let waiting = self.waiting.entry(peer).or_default();
-        waiting.retain(|open| !open.0.is_closed());
+        waiting.retain(|open| !open.asker.is_closed());
         if waiting.len() >= WAITING_PER_PEER_MAX {
             open.answer(Err(OpenError::Unreachable("too many requests wait for a connection".to_owned())));
         } else {

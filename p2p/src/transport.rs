@@ -1,7 +1,8 @@
 //! How the homeserver's requests reach another homeserver over the mesh.
 //!
-//! A key name is a peer id, so a destination needs no lookup. Each peer has eight turns: more requests wait here, where they
-//! cost nothing, and not at the peer, which would drop them. Dropping the future gives the turn back and ends the stream.
+//! A key name is a peer id, so a destination needs no lookup. Each peer has eight turns, and three for media: more requests
+//! wait here, where they cost nothing, and not at the peer, which would drop them. Dropping the future, or the body that it
+//! answers with, gives the turn back and ends the stream.
 //!
 //! Deliberately absent: retries of a request that was sent. Whether it arrived is unknown, and the outbox knows better when
 //! to try again.
@@ -12,7 +13,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::ports::{BoxFuture, Transport, TransportError};
+use futures::{StreamExt, TryStreamExt, stream};
+use hearth_core::ports::{BodyStream, BoxFuture, Transport, TransportError};
 use libp2p::{PeerId, Stream};
 use ruma::ServerName;
 use tokio::{
@@ -22,11 +24,11 @@ use tokio::{
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use crate::{
-    http::client::{ExchangeError, exchange},
+    http::client::{ExchangeError, converse, exchange},
     identity::peer_id_of,
-    limits::{OPEN_TIMEOUT, REQUESTS_PER_PEER_MAX},
+    limits::OPEN_TIMEOUT,
     mesh::Command,
-    streams::{Open, OpenError},
+    streams::{Lane, Open, OpenError},
 };
 
 /// Connections that may close under a wish for a stream before it is given up: the old one of a peer that restarted, and
@@ -37,8 +39,11 @@ const OPEN_ATTEMPTS: u32 = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct MeshTransport {
     commands: mpsc::Sender<Command>,
-    turns: Arc<Mutex<BTreeMap<PeerId, Arc<Semaphore>>>>,
+    turns: Arc<Mutex<Turns>>,
 }
+
+/// The turns of each peer, in each lane.
+type Turns = BTreeMap<(PeerId, Lane), Arc<Semaphore>>;
 
 impl MeshTransport {
     pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
@@ -46,24 +51,25 @@ impl MeshTransport {
     }
 
     /// The turns of one peer. Those of peers that nobody asks for any more are forgotten on the way.
-    fn turns(&self, peer: PeerId) -> Arc<Semaphore> {
+    fn turns(&self, peer: PeerId, lane: Lane) -> Arc<Semaphore> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|other, turns| *other == peer || Arc::strong_count(turns) > 1);
-        turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_PER_PEER_MAX))).clone()
+        turns.retain(|other, turns| *other == (peer, lane) || Arc::strong_count(turns) > 1);
+        let new = || Arc::new(Semaphore::new(lane.bounds().running_per_peer));
+        turns.entry((peer, lane)).or_insert_with(new).clone()
     }
 
-    async fn turn(&self, peer: PeerId) -> Result<Turn, OpenError> {
-        let turns = self.turns(peer);
+    async fn turn(&self, peer: PeerId, lane: Lane) -> Result<Turn, OpenError> {
+        let turns = self.turns(peer, lane);
         let permit = turns.clone().acquire_owned().await;
         let permit = permit.map_err(|_| OpenError::Unreachable("the mesh has ended".to_owned()))?;
         Ok(Turn { _permit: permit, _turns: turns })
     }
 
-    async fn open(&self, peer: PeerId) -> Result<Stream, OpenError> {
+    async fn open(&self, peer: PeerId, lane: Lane) -> Result<Stream, OpenError> {
         let mut lost = OpenError::Lost;
         for _ in 0..OPEN_ATTEMPTS {
-            let (wish, answer) = oneshot::channel();
-            if self.commands.send(Command::Open(peer, Open(wish))).await.is_err() {
+            let (asker, answer) = oneshot::channel();
+            if self.commands.send(Command::Open(peer, Open { lane, asker })).await.is_err() {
                 return Err(OpenError::Unreachable("the mesh has ended".to_owned()));
             }
             match answer.await {
@@ -74,21 +80,26 @@ impl MeshTransport {
         Err(lost)
     }
 
+    /// A stream to a destination, when its turn has come.
+    async fn reach(&self, destination: &ServerName, lane: Lane) -> Result<(Turn, Stream), TransportError> {
+        let unreachable = |reason: String| TransportError::Unreachable { destination: destination.to_string(), reason };
+        let Some(peer) = peer_id_of(destination) else {
+            return Err(unreachable("it is not a key name, and this node has no way to DNS names".to_owned()));
+        };
+        let turn = self.turn(peer, lane).await.map_err(|error| unreachable(error.to_string()))?;
+        match timeout(OPEN_TIMEOUT, self.open(peer, lane)).await {
+            Ok(stream) => Ok((turn, stream.map_err(|error| unreachable(error.to_string()))?)),
+            Err(_) => Err(unreachable("no connection in time".to_owned())),
+        }
+    }
+
     async fn send(
         &self,
         destination: &ServerName,
         request: http::Request<Bytes>,
         response_bytes_max: usize,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let unreachable = |reason: String| TransportError::Unreachable { destination: destination.to_string(), reason };
-        let Some(peer) = peer_id_of(destination) else {
-            return Err(unreachable("it is not a key name, and this node has no way to DNS names".to_owned()));
-        };
-        let _turn = self.turn(peer).await.map_err(|error| unreachable(error.to_string()))?;
-        let stream = match timeout(OPEN_TIMEOUT, self.open(peer)).await {
-            Ok(stream) => stream.map_err(|error| unreachable(error.to_string()))?,
-            Err(_) => return Err(unreachable("no connection in time".to_owned())),
-        };
+        let (_turn, stream) = self.reach(destination, Lane::Events).await?;
         let answer = exchange(stream.compat(), destination.as_str(), request, response_bytes_max).await;
         answer.map_err(|error| match error {
             ExchangeError::TooLarge => {
@@ -96,6 +107,25 @@ impl MeshTransport {
             }
             ExchangeError::Broken(reason) => TransportError::Broken { destination: destination.to_string(), reason },
         })
+    }
+
+    async fn send_streaming(
+        &self,
+        destination: &ServerName,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<BodyStream>, TransportError> {
+        let (turn, media) = self.reach(destination, Lane::Media).await?;
+        let name = destination.to_string();
+        let broken =
+            move |error: ExchangeError| TransportError::Broken { destination: name.clone(), reason: error.to_string() };
+        let answer = converse(media.compat(), destination.as_str(), request).await.map_err(&broken)?;
+        // The turn goes with the body and ends with it.
+        let body = answer.map(|body| {
+            stream::try_unfold((body, turn), |(mut body, turn)| async move {
+                Ok(body.try_next().await?.map(|piece| (piece, (body, turn))))
+            })
+        });
+        Ok(body.map(|body| body.map_err(broken).boxed()))
     }
 }
 
@@ -113,5 +143,13 @@ impl Transport for MeshTransport {
         response_bytes_max: usize,
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, TransportError>> {
         Box::pin(self.send(destination, request, response_bytes_max))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'a, Result<http::Response<BodyStream>, TransportError>> {
+        Box::pin(self.send_streaming(destination, request))
     }
 }

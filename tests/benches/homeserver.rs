@@ -17,8 +17,8 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use hearth_core::{
     home::Registration,
-    ports::{BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError},
-    server::{Config, Homeserver, StoreConfig},
+    ports::{BodyStream, BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError, in_one_piece},
+    server::{Config, Homeserver, MediaConfig, StoreConfig},
     types::{LocalServer, Millis},
 };
 use http_body_util::BodyExt;
@@ -77,6 +77,14 @@ impl Transport for Wire {
             Ok(call(router.clone(), request, self.own.get().cloned()).await)
         })
     }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'a, Result<http::Response<BodyStream>, TransportError>> {
+        Box::pin(async move { Ok(in_one_piece(self.request(destination, request, usize::MAX).await?)) })
+    }
 }
 
 async fn call(router: Router, request: http::Request<Bytes>, from: Option<OwnedServerName>) -> http::Response<Bytes> {
@@ -105,7 +113,8 @@ impl Phone {
         let wire = Arc::new(Wire::default());
         wire.own.set(name.clone()).unwrap();
         let ports = Ports { transport: wire.clone(), clock: Arc::new(WallClock), random: Arc::new(SystemRandom) };
-        let config = Config { local, store: StoreConfig::file(path), registration: Registration::Open };
+        let media = MediaConfig::folder(path.with_extension("media"));
+        let config = Config { local, store: StoreConfig::file(path), media, registration: Registration::Open };
         let server = Homeserver::open(config, ports).unwrap();
         server.start();
         let client = server.client_router();

@@ -16,12 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 from matrix import Client, Failure, equal, eventually, expect, quote
 from phone import Phone, run_to_end
-
-SHOWN_LINES = 60
+from steps import Steps
 
 
 class Story:
@@ -39,18 +37,12 @@ class Story:
     def both(self):
         return (self.ana, self.ben)
 
+    def logs(self):
+        """What to show when a step fails."""
+        return [(phone.name, phone.lines) for phone in (self.ana_phone, self.ben_phone)]
 
-STEPS = []
 
-
-def step(title):
-    """Adds a step to the story, in the order of this file."""
-
-    def add(function):
-        STEPS.append((title, function))
-        return function
-
-    return add
+step = Steps()
 
 
 def refuses(command, what):
@@ -438,29 +430,6 @@ def end(story):
     refuses(foreign.command(), "a foreign database")
 
 
-def tell(story):
-    """Goes through the steps; answers whether all went well."""
-    began = time.monotonic()
-    for number, (title, function) in enumerate(STEPS, 1):
-        started = time.monotonic()
-        print(f"{number:2}. {title}", flush=True)
-        try:
-            function(story)
-        except Exception as error:
-            if isinstance(error, Failure):
-                print(f"    FAILED: {error}")
-            else:
-                traceback.print_exc(file=sys.stdout)
-            for phone in (story.ana_phone, story.ben_phone):
-                print(f"--- the last lines of {phone.name}")
-                print("\n".join(phone.lines[-SHOWN_LINES:]))
-            print(f"{number - 1} of {len(STEPS)} steps passed, then: {title}")
-            return False
-        print(f"    {time.monotonic() - started:.2f} s", flush=True)
-    print(f"all {len(STEPS)} steps passed in {time.monotonic() - began:.1f} s")
-    return True
-
-
 def main():
     """Runs the story with the binary that is named."""
     if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_file():
@@ -469,7 +438,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hearth-clients-") as home:
         story = Story(pathlib.Path(sys.argv[1]).resolve(), home)
         try:
-            return 0 if tell(story) else 1
+            return 0 if step.tell(story) else 1
         finally:
             story.ana_phone.kill()
             story.ben_phone.kill()

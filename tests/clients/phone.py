@@ -25,17 +25,20 @@ class Phone:
         self.process = None
         self.base = None
 
+    def on_loopback(self, verb):
+        """A command of Hearth that takes part in the mesh, as this phone."""
+        listen = [word for address in LISTEN for word in ("--listen", address)]
+        return [self.binary, verb, "--data", str(self.data), "--name", self.name, "--discovery", "loopback", *listen]
+
     def command(self, *more):
         """The arguments of `hearth run` for this phone."""
-        listen = [word for address in LISTEN for word in ("--listen", address)]
-        fixed = ["run", "--data", str(self.data), "--name", self.name, "--discovery", "loopback"]
-        return [self.binary, *fixed, *listen, *(more or ("--client-listen", "127.0.0.1:0"))]
+        return [*self.on_loopback("run"), *(more or ("--client-listen", "127.0.0.1:0"))]
 
-    def start(self):
+    def start(self, *more):
         """Starts it and waits for the address of its client API."""
         first = len(self.lines)
         self.process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command(*more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         reader = threading.Thread(target=self.read, args=(self.process.stdout,), daemon=True)
         reader.start()

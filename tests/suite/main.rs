@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod hostile;
+mod media;
 mod sim;
 mod sockets;
 mod tidy;

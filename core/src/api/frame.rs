@@ -7,6 +7,9 @@
 //! router = route(router, whoami);
 //! ```
 //!
+//! A handler whose answer is too large for memory gives an HTTP response ([`route_streamed`]); one whose request is takes an
+//! [`Upload`] and reads the body itself.
+//!
 //! Only stable paths are registered: an unstable prefix promises a behaviour that changes. Tokens are read out of the
 //! `Authorization` header alone; the `access_token` query parameter is deprecated, and leaks into logs.
 //!
@@ -62,6 +65,20 @@ pub(crate) struct Authed<T> {
     pub(crate) device: OwnedDeviceId,
 }
 
+/// A client's request with a valid access token whose body is not read yet: the handler reads it as it comes.
+pub(crate) struct Upload<T> {
+    /// What is asked, its body aside.
+    pub(crate) request: T,
+    /// Who asks.
+    pub(crate) user: OwnedUserId,
+    /// Who asks, interned.
+    pub(crate) user_key: UserKey,
+    /// The body.
+    pub(crate) body: Body,
+    /// The length that the client announces.
+    pub(crate) announced: Option<u64>,
+}
+
 /// Another server's request, signed by it.
 #[derive(Debug)]
 pub(crate) struct Signed<T> {
@@ -93,12 +110,27 @@ impl<T: IncomingRequest + Send> Call for Authed<T> {
     type Endpoint = T;
 
     async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
-        let caller = auth::caller(home, request.headers())?;
-        let caller = caller.ok_or_else(|| ApiError::missing_token("this endpoint needs an access token"))?;
+        let auth::Caller { user, user_key, device } = caller(home, &request)?;
         let raw = RawCall::read(request, CLIENT_BODY_BYTES_MAX).await?;
-        let auth::Caller { user, user_key, device } = caller;
         Ok(Self { request: raw.parse()?, user, user_key, device })
     }
+}
+
+impl<T: IncomingRequest + Send> Call for Upload<T> {
+    type Endpoint = T;
+
+    async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
+        let auth::Caller { user, user_key, .. } = caller(home, &request)?;
+        let (mut parts, body) = request.into_parts();
+        let (path_args, announced) = (path_args(&mut parts).await?, announced(&parts));
+        let raw = RawCall { request: http::Request::from_parts(parts, Bytes::new()), path_args };
+        Ok(Self { request: raw.parse()?, user, user_key, body, announced })
+    }
+}
+
+fn caller(home: &Home, request: &Request) -> Result<auth::Caller, ApiError> {
+    let caller = auth::caller(home, request.headers())?;
+    caller.ok_or_else(|| ApiError::missing_token("this endpoint needs an access token"))
 }
 
 impl<T: IncomingRequest + Send> Call for Signed<T> {
@@ -151,10 +183,8 @@ async fn path_args(parts: &mut Parts) -> Result<Vec<String>, ApiError> {
 
 async fn read_body(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::too_large(format!("the body is larger than {bytes_max} bytes"));
-    let announced = parts.headers.get(http::header::CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
     // What is announced as too large is not read at all; what is not announced is read up to the limit.
-    if announced > bytes_max as u64 {
+    if announced(parts).is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large());
     }
     match Limited::new(body, bytes_max).collect().await {
@@ -162,6 +192,11 @@ async fn read_body(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes,
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(ApiError::not_json("the body broke off")),
     }
+}
+
+/// The length that a request's head announces for its body.
+fn announced(parts: &Parts) -> Option<u64> {
+    parts.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Registers a handler under every stable path of its endpoint.
@@ -172,9 +207,7 @@ where
     Fut: Future<Output = Result<<C::Endpoint as IncomingRequest>::OutgoingResponse, ApiError>> + Send + 'static,
     <C::Endpoint as IncomingRequest>::OutgoingResponse: Send,
 {
-    let paths = C::Endpoint::PATH_BUILDER;
-    let stable = paths.all_paths().filter(|path| !path.contains("/unstable/"));
-    stable.fold(router, |router, path| route_at(router, path, handler.clone()))
+    stable_paths::<C>().into_iter().fold(router, |router, path| route_at(router, path, handler.clone()))
 }
 
 /// Registers a handler under a path of its own, for what ruma does not list: a trailing slash, an empty last segment. The
@@ -186,14 +219,43 @@ where
     Fut: Future<Output = Result<<C::Endpoint as IncomingRequest>::OutgoingResponse, ApiError>> + Send + 'static,
     <C::Endpoint as IncomingRequest>::OutgoingResponse: Send,
 {
+    route_streamed_at(router, path, move |home, call| {
+        let answer = handler(home, call);
+        async move { written(answer.await?) }
+    })
+}
+
+/// As [`route`], for a handler that writes its HTTP response itself because the answer streams.
+pub(crate) fn route_streamed<C, F, Fut>(router: Router<Arc<Home>>, handler: F) -> Router<Arc<Home>>
+where
+    C: Call + 'static,
+    F: Fn(State<Arc<Home>>, C) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    stable_paths::<C>().into_iter().fold(router, |router, path| route_streamed_at(router, path, handler.clone()))
+}
+
+fn stable_paths<C: Call>() -> Vec<&'static str> {
+    C::Endpoint::PATH_BUILDER.all_paths().filter(|path| !path.contains("/unstable/")).collect()
+}
+
+fn route_streamed_at<C, F, Fut>(router: Router<Arc<Home>>, path: &str, handler: F) -> Router<Arc<Home>>
+where
+    C: Call + 'static,
+    F: Fn(State<Arc<Home>>, C) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
     let Ok(method) = MethodFilter::try_from(C::Endpoint::METHOD) else {
         unreachable!("Matrix uses only methods that axum can route")
     };
     let endpoint = move |State(home): State<Arc<Home>>, request: Request| {
         let handler = handler.clone();
         async move {
-            let answer = AssertUnwindSafe(answer::<C, _, _>(home, request, handler)).catch_unwind().await;
-            answer.unwrap_or_else(|_| {
+            let answer = async {
+                let call = C::read(&home, request).await?;
+                handler(State(home), call).await
+            };
+            AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
                 // The panic's own words went to the log through the panic hook.
                 Err(ApiError::internal("an internal error was contained; the homeserver's log says more"))
             })
@@ -202,14 +264,7 @@ where
     router.route(&numbered(path), on(method, endpoint))
 }
 
-async fn answer<C, F, Fut>(home: Arc<Home>, request: Request, handler: F) -> Result<Response, ApiError>
-where
-    C: Call,
-    F: Fn(State<Arc<Home>>, C) -> Fut,
-    Fut: Future<Output = Result<<C::Endpoint as IncomingRequest>::OutgoingResponse, ApiError>>,
-{
-    let call = C::read(&home, request).await?;
-    let response = handler(State(home), call).await?;
+fn written(response: impl OutgoingResponse) -> Result<Response, ApiError> {
     let response: http::Response<BytesMut> = response.try_into_http_response().map_err(|error| {
         tracing::error!(%error, "a response could not be written");
         ApiError::internal("the answer could not be written")

@@ -21,6 +21,10 @@ impl From<RoomError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, ErrorKind::UnsupportedRoomVersion, message)
             }
             RoomError::UnknownRoom(_) | RoomError::NotFound(_) => Self::not_found(message),
+            RoomError::BadRelation(_) => Self::unknown(message),
+            RoomError::DuplicateAnnotation(_) => {
+                Self::with_code(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
+            }
             RoomError::InUse(_) => Self::new(StatusCode::CONFLICT, ErrorKind::Unknown, message),
             RoomError::Remote(_) | RoomError::Unreachable(_) => Self::bad_gateway(message),
         }

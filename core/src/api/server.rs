@@ -13,8 +13,11 @@ mod join;
 mod keys;
 mod knock;
 mod leave;
+mod media;
 mod query;
 mod send;
+mod user_devices;
+mod user_keys;
 mod version;
 
 use std::sync::Arc;
@@ -39,8 +42,11 @@ pub fn router(home: Arc<Home>) -> Router {
         keys::routes,
         knock::routes,
         leave::routes,
+        media::routes,
         query::routes,
         send::routes,
+        user_devices::routes,
+        user_keys::routes,
         version::routes,
     ] {
         router = routes(router);

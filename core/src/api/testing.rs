@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use rand_chacha::{
@@ -19,7 +20,8 @@ use tower::ServiceExt;
 
 use crate::{
     home::{Home, Registration},
-    ports::{BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError},
+    media::{self, MediaConfig},
+    ports::{BodyStream, BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError},
     store::{Store, StoreConfig},
     types::{LocalServer, Millis},
 };
@@ -32,6 +34,26 @@ pub(crate) const NOW: Millis = Millis(1_800_000_000_000);
 struct Air {
     local: OwnedServerName,
     near: Arc<Mutex<BTreeMap<OwnedServerName, Router>>>,
+    streams: Arc<Mutex<Streams>>,
+}
+
+/// What became of requests whose answer streams.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// Path and `Range` of each that was made.
+    pub(crate) asked: Vec<(String, Option<String>)>,
+    /// Answers break off after so many bytes.
+    pub(crate) break_after: Option<usize>,
+    /// Answers say nothing any more after so many bytes.
+    pub(crate) stall_after: Option<usize>,
+}
+
+impl Air {
+    fn router(&self, destination: &ServerName) -> Result<Router, TransportError> {
+        let router = self.near.lock().unwrap().get(destination).cloned();
+        let reason = "not near".to_owned();
+        router.ok_or(TransportError::Unreachable { destination: destination.to_string(), reason })
+    }
 }
 
 impl Transport for Air {
@@ -41,13 +63,48 @@ impl Transport for Air {
         mut request: Request<Bytes>,
         _: usize,
     ) -> BoxFuture<'a, Result<Response<Bytes>, TransportError>> {
-        let router = self.near.lock().unwrap().get(destination).cloned();
+        let router = self.router(destination);
         request.extensions_mut().insert(PeerServer(self.local.clone()));
         Box::pin(async move {
-            let reason = "not near".to_owned();
-            let router = router.ok_or(TransportError::Unreachable { destination: destination.to_string(), reason })?;
-            let (parts, body) = router.oneshot(request.map(Body::from)).await.unwrap().into_parts();
+            let (parts, body) = router?.oneshot(request.map(Body::from)).await.unwrap().into_parts();
             Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+        })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        mut request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<BodyStream>, TransportError>> {
+        let router = self.router(destination);
+        request.extensions_mut().insert(PeerServer(self.local.clone()));
+        let range = request.headers().get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
+        let (break_after, stall_after) = {
+            let mut streams = self.streams.lock().unwrap();
+            streams.asked.push((request.uri().path().to_owned(), range));
+            (streams.break_after, streams.stall_after)
+        };
+        let broken_off = TransportError::Broken { destination: destination.to_string(), reason: "out of reach".into() };
+        Box::pin(async move {
+            let answer = router?.oneshot(request.map(Body::from)).await.unwrap();
+            let mut sent = 0;
+            let pieces = move |piece: Result<Bytes, axum::Error>| {
+                let mut piece = piece.unwrap();
+                let broken = break_after.filter(|limit| sent + piece.len() > *limit);
+                let stalled = stall_after.is_some_and(|limit| sent + piece.len() > limit);
+                piece.truncate(break_after.or(stall_after).map_or(piece.len(), |limit| limit.saturating_sub(sent)));
+                sent += piece.len();
+                let error = broken.map(|_| Err(broken_off.clone()));
+                let pause = async move {
+                    // Others get on meanwhile.
+                    tokio::task::yield_now().await;
+                    if stalled {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                stream::once(pause.map(move |()| Ok(piece))).chain(stream::iter(error))
+            };
+            Ok(answer.map(|body| body.into_data_stream().flat_map(pieces).boxed()))
         })
     }
 }
@@ -114,14 +171,35 @@ impl Phone {
     }
 
     pub(crate) fn with_registration(seed: u8, registration: Registration) -> Self {
+        Self::open(seed, registration, &StoreConfig::memory(), &MediaConfig::memory())
+    }
+
+    /// A phone on this store, where those who had an account keep it.
+    pub(crate) fn on(seed: u8, store: &StoreConfig) -> Self {
+        Self::open(seed, Registration::Open, store, &MediaConfig::memory())
+    }
+
+    pub(crate) fn open(seed: u8, registration: Registration, store: &StoreConfig, media: &MediaConfig) -> Self {
         let local = LocalServer::new(&[seed; 32]);
-        let store = Store::open(&StoreConfig::memory(), &local.name).unwrap();
+        let store = Store::open(store, &local.name).unwrap();
         let random = Seeded(Mutex::new(ChaCha8Rng::seed_from_u64(seed.into())));
-        let air = Air { local: local.name.clone(), near: Arc::default() };
+        let air = Air { local: local.name.clone(), near: Arc::default(), streams: Arc::default() };
         let ports = Ports { transport: Arc::new(air.clone()), clock: Arc::new(Fixed), random: Arc::new(random) };
-        let home = Arc::new(Home::new(local, store, ports, registration));
+        let repository = media::repository(media, &store).unwrap();
+        let home = Arc::new(Home::new(local, store, ports, registration, repository));
         let (client, server) = (super::client::router(home.clone()), super::server::router(home.clone()));
         Self { home, client, server, air }
+    }
+
+    /// Something else answers as a server within reach.
+    pub(crate) fn meets_stranger(&self, name: &ServerName, router: Router) {
+        self.air.near.lock().unwrap().insert(name.to_owned(), router);
+        self.home.peer_seen(name);
+    }
+
+    /// The requests whose answer streams.
+    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.air.streams.lock().unwrap()
     }
 
     /// Another phone comes within reach of this one.
@@ -164,6 +242,12 @@ impl Phone {
     /// Any request to the client API.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         answer(self.client.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// Any request to the client API, whatever its answer is.
+    pub(crate) async fn fetch(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Bytes) {
+        let (parts, body) = self.client.clone().oneshot(request).await.unwrap().into_parts();
+        (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
     }
 
     /// Any request to the server API.

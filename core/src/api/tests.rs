@@ -2,7 +2,12 @@
 
 mod accounts;
 mod afar;
+mod conversation;
 mod discovery;
+mod encryption;
+mod media;
+mod media_afar;
+mod media_thumbnails;
 mod membership;
 mod people;
 mod reading;

@@ -24,6 +24,8 @@ pub struct ClientFormat {
     pub redacted_because: Option<Box<RawValue>>,
     /// The reader's own membership when the event was sent. Client-server API, `unsigned.membership`.
     pub membership: Option<String>,
+    /// What there is to tell of the event's children. Client-server API, "Aggregations of child events".
+    pub relations: Option<Map<String, Value>>,
     /// Leave `room_id` out, as `/sync` does.
     pub without_room_id: bool,
 }
@@ -87,6 +89,9 @@ fn unsigned(pdu: &Pdu, format: &ClientFormat) -> Map<String, Value> {
     }
     if let Some(because) = &format.redacted_because {
         unsigned.insert("redacted_because".into(), parsed(because));
+    }
+    if let Some(relations) = &format.relations {
+        unsigned.insert("m.relations".into(), json!(relations));
     }
     if let Some(membership) = &format.membership {
         unsigned.insert("membership".into(), json!(membership));

@@ -65,7 +65,7 @@ fn invite_later(
         version: room.version.to_string(),
         event_id: event_id.to_string(),
         event: sent.pdu.json().get().to_owned(),
-        state: shown_state(tx, &room)?.iter().map(|pdu| pdu.json().get().to_owned()).collect(),
+        state: shown_state(tx, &room, Some(&new.sender))?.iter().map(|pdu| pdu.json().get().to_owned()).collect(),
     };
     let server = ServerKey::intern(tx, server)?;
     outbox::post_invite(tx, server, invite)?;
@@ -86,8 +86,10 @@ async fn invite_now(
         let found = Room::find(&view, room)?.ok_or_else(|| RoomError::UnknownRoom(room.to_owned()))?;
         let ours = draft(&view, &found, home.now(), &new)?.sign(&home.local, &found.rules)?;
         allowed_now(&view, &found, &ours)?.map_err(RoomError::Forbidden)?;
-        let state: Vec<RawStrippedState> =
-            shown_state(&view, &found)?.iter().map(|pdu| RawStrippedState::Pdu(pdu.json().to_owned())).collect();
+        let state: Vec<RawStrippedState> = shown_state(&view, &found, Some(sender))?
+            .iter()
+            .map(|pdu| RawStrippedState::Pdu(pdu.json().to_owned()))
+            .collect();
         (ours, found.version, state)
     };
     let server = target.server_name();
@@ -107,13 +109,17 @@ async fn invite_now(
     }
 }
 
-/// The state that is shown to those outside.
-pub(crate) fn shown_state(view: &dyn View, room: &Room) -> Result<Vec<Pdu>> {
+/// The state that is shown to those outside, and the face of who asks them in.
+pub(crate) fn shown_state(view: &dyn View, room: &Room, inviter: Option<&UserId>) -> Result<Vec<Pdu>> {
     let mut state = Vec::new();
     for kind in STRIPPED {
         if let Some(stored) = room.current_event(view, &kind, "")? {
             state.push(stored.pdu);
         }
+    }
+    if let Some(inviter) = inviter {
+        let member = room.current_event(view, &StateEventType::RoomMember, inviter.as_str())?;
+        state.extend(member.map(|stored| stored.pdu));
     }
     Ok(state)
 }

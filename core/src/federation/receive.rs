@@ -146,6 +146,16 @@ async fn at_the_door(home: &Home, pdus: Vec<Pdu>) -> Result<Verdicts, ReceiveErr
     let (ours, others): (Vec<Pdu>, Vec<Pdu>) = pdus.into_iter().partition(|pdu| is_about_a_local_user(home, pdu));
     let refusal = || Err("this server is not in the room".to_owned());
     let mut verdicts: Verdicts = others.into_iter().map(|pdu| (pdu.event_id, refusal())).collect();
+    let (ours, outdated) = {
+        let view = home.store.snapshot()?;
+        let mut current = Vec::new();
+        let mut outdated = Vec::new();
+        for pdu in ours {
+            if rescind::is_before_invite(&view, &pdu)? { outdated.push(pdu) } else { current.push(pdu) }
+        }
+        (current, outdated)
+    };
+    verdicts.extend(outdated.into_iter().map(|pdu| (pdu.event_id, Ok(()))));
     for (pdu, judged) in apply_all(home, ours).await? {
         let verdict = match judged {
             Judged::Done(why) => why,

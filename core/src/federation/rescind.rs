@@ -44,7 +44,24 @@ fn taken_back(home: &Home, room: &RoomId, raw: &RawValue) -> Result<Option<(Owne
     let Ok(pdu) = verify(&home.local, raw, room, &version) else { return Ok(None) };
     let ends = matches!(pdu.membership(), Some(MembershipState::Leave | MembershipState::Ban));
     let is_about = pdu.state_key.as_deref() == Some(user.as_str());
-    Ok((ends && is_about && pdu.sender.server_name() == inviter.server_name()).then_some((user, pdu)))
+    let is_theirs = pdu.sender.server_name() == inviter.server_name();
+    let counts = ends && is_about && is_theirs && !is_before_invite(&view, &pdu)?;
+    Ok(counts.then_some((user, pdu)))
+}
+
+/// Whether an event about a local user is older than the invite that the user holds. An invite comes directly and may overtake
+/// what happened before it, such as a ban and its end; that must not undo it.
+pub(super) fn is_before_invite(view: &dyn View, pdu: &Pdu) -> Result<bool> {
+    let user = pdu.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok());
+    let user = user.map(|user| UserKey::find(view, user)).transpose()?.flatten();
+    let (Some(room), Some(user)) = (RoomKey::find(view, &pdu.room_id)?, user) else { return Ok(false) };
+    let Some(row) = view.inv()?.row((user.0, room.0))? else { return Ok(false) };
+    #[derive(serde::Deserialize)]
+    struct Placed {
+        depth: u64,
+    }
+    let invite = InviteRecord::decode(row.value())?;
+    Ok(serde_json::from_str::<Placed>(&invite.event).is_ok_and(|invite| pdu.depth <= invite.depth))
 }
 
 /// The version of the room that a local user is invited to, and who invited.

@@ -9,23 +9,23 @@ use tokio::sync::Notify;
 
 /// A count of rings.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     count: AtomicU64,
     waiters: Notify,
 }
 
 impl Bell {
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.waiters.notify_waiters();
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
     /// Waits until the count is beyond `seen`. Nothing is lost when the wait is given up.
-    pub(super) async fn after(&self, seen: u64) {
+    pub(crate) async fn after(&self, seen: u64) {
         loop {
             // Listening before looking: a ring in between is heard.
             let ring = self.waiters.notified();

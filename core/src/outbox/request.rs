@@ -4,10 +4,12 @@
 //! which are the transport's.
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::HeaderMap;
 use ruma::{
     ServerName,
     api::{
-        IncomingResponse, Metadata, OutgoingRequest,
+        EndpointError, IncomingResponse, Metadata, OutgoingRequest,
         error::{Error as MatrixError, ErrorKind, FromHttpResponseError},
         federation::authentication::{ServerSignatures, ServerSignaturesInput},
         path_builder::SinglePath,
@@ -16,8 +18,10 @@ use ruma::{
 
 use crate::{
     home::Home,
-    ports::TransportError,
-    types::limits::{FEDERATION_BODY_BYTES_MAX, FEDERATION_REQUEST_WAIT, FEDERATION_RESPONSE_BYTES_MAX},
+    ports::{BodyStream, TransportError},
+    types::limits::{
+        FEDERATION_BODY_BYTES_MAX, FEDERATION_REQUEST_WAIT, FEDERATION_RESPONSE_BYTES_MAX, STREAM_ERROR_BYTES_MAX,
+    },
 };
 
 /// Why a request to another server has no useful answer.
@@ -71,6 +75,14 @@ impl FederationError {
             Self::NoAnswer(_) => true,
             Self::Refused { error, .. } => error.status_code.is_server_error() || error.status_code.as_u16() == 429,
             Self::Nonsense { .. } | Self::Unsendable(_) => false,
+        }
+    }
+
+    /// The refusal's status.
+    pub(crate) fn status(&self) -> Option<http::StatusCode> {
+        match self {
+            Self::Refused { error, .. } => Some(error.status_code),
+            _ => None,
         }
     }
 
@@ -129,12 +141,60 @@ where
     answer.await.unwrap_or_else(|_| Err(late()))
 }
 
+/// Sends a request whose good answer is too large for memory, and hands the answer's body on as it comes. `headers` are
+/// added to the request; no signature covers them.
+///
+/// # Errors
+/// See [`FederationError`]. A body that breaks off later says so itself.
+pub(crate) async fn stream<R>(
+    home: &Home,
+    to: &ServerName,
+    request: R,
+    headers: HeaderMap,
+) -> Result<http::Response<BodyStream>, FederationError>
+where
+    R: OutgoingRequest<EndpointError = MatrixError>
+        + Metadata<Authentication = ServerSignatures, PathBuilder = SinglePath>,
+{
+    let mut request = signed(home, to, request)?;
+    request.headers_mut().extend(headers);
+    let (head, mut body) = home.ports.transport.stream(to, request).await?.into_parts();
+    if head.status.is_success() {
+        return Ok(http::Response::from_parts(head, body));
+    }
+    let mut said = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        if said.len() + piece.len() > STREAM_ERROR_BYTES_MAX {
+            return Err(FederationError::nonsense(to, "an error larger than any"));
+        }
+        said.extend_from_slice(&piece);
+    }
+    let error = MatrixError::from_http_response(http::Response::from_parts(head, said));
+    Err(FederationError::Refused { server: to.to_string(), error: Box::new(error) })
+}
+
 async fn send<R>(
     home: &Home,
     to: &ServerName,
     request: R,
     response_bytes_max: usize,
 ) -> Result<R::IncomingResponse, FederationError>
+where
+    R: OutgoingRequest<EndpointError = MatrixError>
+        + Metadata<Authentication = ServerSignatures, PathBuilder = SinglePath>,
+{
+    let request = signed(home, to, request)?;
+    let response = home.ports.transport.request(to, request, response_bytes_max).await?;
+    R::IncomingResponse::try_from_http_response(response).map_err(|error| match error {
+        FromHttpResponseError::Server(error) => {
+            FederationError::Refused { server: to.to_string(), error: Box::new(error) }
+        }
+        other => FederationError::nonsense(to, other),
+    })
+}
+
+fn signed<R>(home: &Home, to: &ServerName, request: R) -> Result<http::Request<Bytes>, FederationError>
 where
     R: OutgoingRequest<EndpointError = MatrixError>
         + Metadata<Authentication = ServerSignatures, PathBuilder = SinglePath>,
@@ -147,12 +207,5 @@ where
     let request: http::Request<BytesMut> = request
         .try_into_http_request("", signer, ())
         .map_err(|error| FederationError::Unsendable(error.to_string()))?;
-    let request: http::Request<Bytes> = request.map(BytesMut::freeze);
-    let response = home.ports.transport.request(to, request, response_bytes_max).await?;
-    R::IncomingResponse::try_from_http_response(response).map_err(|error| match error {
-        FromHttpResponseError::Server(error) => {
-            FederationError::Refused { server: to.to_string(), error: Box::new(error) }
-        }
-        other => FederationError::nonsense(to, other),
-    })
+    Ok(request.map(BytesMut::freeze))
 }

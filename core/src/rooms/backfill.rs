@@ -13,7 +13,7 @@ use super::{
     judge::allowed_by_auth_events,
     keep::{add_to_graph, missing_auth, numbered, save},
     read::Room,
-    redact,
+    receipts, redact, relations,
 };
 use crate::{
     event::Pdu,
@@ -63,7 +63,9 @@ pub(crate) fn apply_backfill(
             stored.header.pos = pos;
             tx.write().tl.insert((room.key.0, pos), stored.esn).map_err(StoreError::from)?;
             Stored::put(tx, stored.esn, &stored.header, stored.pdu.json())?;
+            relations::note(tx, room.key, stored.esn, &stored.header, &stored.pdu)?;
             redact::on_event(tx, &room, stored.esn, &stored.header, pdu)?;
+            receipts::arrived(tx, room.key, &pdu.event_id)?;
         }
     }
     close(tx, &room, &gap, &connected, pos)?;

@@ -4,9 +4,10 @@ use std::ops::Bound;
 
 use ruma::{OwnedUserId, ServerName, UserId, events::StateEventType};
 
-use super::read::Room;
+use super::{read::Room, unread};
 use crate::{
     event::{Pdu, stripped_state},
+    keys::{self, Moved},
     store::{
         Change, Esn, Header, InviteRecord, LogKind, LogRow, MembRecord, Record, Result, RoomKey, ServerKey, ServerSet,
         Standing, Stored, UserKey, View, WriteTx,
@@ -82,13 +83,21 @@ fn member_changed(
     let step = |count: &mut u64, of: Standing| {
         *count = *count + u64::from(standing == Some(of)) - u64::from(old == Some(of)).min(*count);
     };
+    let inside = record.joined_local > 0;
     step(&mut record.joined, Standing::Join);
     step(&mut record.invited, Standing::Invite);
     if is_local {
         step(&mut record.joined_local, Standing::Join);
+        unread::member_changed(tx, room.key, key, standing == Some(Standing::Join))?;
         local_member_changed(tx, room, key, standing, event.as_ref(), cause)?;
     }
-    count_server(tx, room.key, user.server_name(), standing, old)
+    let servers_changed = count_server(tx, room.key, user.server_name(), standing, old)?;
+    let joined = standing == Some(Standing::Join);
+    if joined != (old == Some(Standing::Join)) {
+        let room = room.key;
+        keys::membership_changed(tx, Moved { room, user, user_key: key, is_local, joined, inside })?;
+    }
+    Ok(servers_changed)
 }
 
 /// Counts a server's joined members. Answers whether it came in or went.
@@ -157,7 +166,7 @@ fn local_member_changed(
                 event: event.pdu.json().get().to_owned(),
                 event_id: event.pdu.event_id.to_string(),
                 version: room.record.version.clone(),
-                state: stripped(tx, room)?,
+                state: stripped(tx, room, &event.pdu.sender)?,
             };
             let bytes = invite.encode()?;
             tx.write().inv.insert((user.0, room.key.0), bytes.as_slice())?;
@@ -181,13 +190,16 @@ pub(crate) const STRIPPED: [StateEventType; 8] = [
     StateEventType::RoomTombstone,
 ];
 
-fn stripped(view: &dyn View, room: &Room) -> Result<Vec<String>> {
+/// That state, and the face of who asks them in.
+fn stripped(view: &dyn View, room: &Room, inviter: &UserId) -> Result<Vec<String>> {
     let mut state = Vec::new();
     for kind in STRIPPED {
         if let Some(event) = room.current_event(view, &kind, "")? {
             state.push(stripped_state(&event.pdu).get().to_owned());
         }
     }
+    let member = room.current_event(view, &StateEventType::RoomMember, inviter.as_str())?;
+    state.extend(member.map(|event| stripped_state(&event.pdu).get().to_owned()));
     Ok(state)
 }
 

@@ -34,6 +34,12 @@ pub enum RoomError {
     /// An event, an alias or the like does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// The event relates to another in a way that the rules of relations forbid.
+    #[error("{0}")]
+    BadRelation(String),
+    /// The sender has reacted like this already.
+    #[error("you have reacted to {0} like this already")]
+    DuplicateAnnotation(OwnedEventId),
     /// A name is taken.
     #[error("{0} is in use already")]
     InUse(String),

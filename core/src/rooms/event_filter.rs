@@ -23,8 +23,13 @@ impl EventFilter<'_> {
 
     /// Whether the filter takes events of a type.
     pub fn takes_type(&self, kind: &str) -> bool {
-        let listed = self.0.types.as_ref().is_none_or(|types| types.iter().any(|pattern| matches(pattern, kind)));
-        listed && !self.0.not_types.iter().any(|pattern| matches(pattern, kind))
+        takes_type(self.0.types.as_deref(), &self.0.not_types, kind)
+    }
+
+    /// Whether the filter takes what nobody sent (receipts, account data) of a type in a room. Such events have no sender, so
+    /// a list of senders takes none of them.
+    pub fn takes_unsent(&self, room: &RoomId, kind: &str) -> bool {
+        self.0.senders.is_none() && self.takes_room(room) && self.takes_type(kind)
     }
 
     /// Whether the filter takes an event.
@@ -55,6 +60,12 @@ impl EventFilter<'_> {
         let limit = self.0.limit.map_or(default, |limit| usize::try_from(u64::from(limit)).unwrap_or(usize::MAX));
         limit.min(limits::PAGE_EVENTS_MAX)
     }
+}
+
+/// Whether lists of wanted and unwanted types take a type.
+pub fn takes_type(types: Option<&[String]>, not_types: &[String], kind: &str) -> bool {
+    let listed = types.is_none_or(|types| types.iter().any(|pattern| matches(pattern, kind)));
+    listed && !not_types.iter().any(|pattern| matches(pattern, kind))
 }
 
 /// Whether a pattern with `*` matches the whole text. Linear in the text for each star, so no pattern blows up.

@@ -9,7 +9,7 @@ use super::{
     judge::Verdict,
     keep::{add_to_graph, numbered, save},
     read::Room,
-    redact,
+    receipts, redact, relations, unread,
 };
 use crate::{
     event::Pdu,
@@ -101,7 +101,10 @@ pub(super) fn place(
             show(tx, room, &placed, esn, &mut header)?;
             Stored::put(tx, esn, &header, pdu.json())?;
             effects::state_changed(tx, local, room, &header, esn, &changes)?;
+            relations::note(tx, room.key, esn, &header, pdu)?;
+            unread::note(tx, room, &header, pdu)?;
             redact::on_event(tx, room, esn, &header, pdu)?;
+            receipts::arrived(tx, room.key, &pdu.event_id)?;
             if placed.send_out {
                 effects::send_out(tx, local, room, servers_before, esn, pdu, header.n)?;
             }

@@ -6,7 +6,7 @@
 use ruma::events::TimelineEventType;
 use std::ops::Bound;
 
-use super::read::Room;
+use super::{read::Room, relations, unread};
 use crate::{
     event::{self, Pdu},
     store::{Esn, Header, Result, StoreError, Stored, View, WriteTx, id_prefix},
@@ -61,6 +61,8 @@ fn take_effect(
     if target.header.room != room.key || target.header.flags.redacted || !allowed(tx, room, header, pdu, &target.pdu)? {
         return Ok(());
     }
+    relations::forget(tx, &target)?;
+    unread::forget(tx, room, &target)?;
     let damaged = |error: String| StoreError::Corrupt(format!("{}: {error}", target.pdu.event_id));
     let object = target.pdu.object().map_err(|error| damaged(error.to_string()))?;
     let object = event::redacted(object, &room.rules).map_err(|error| damaged(error.to_string()))?;

@@ -16,6 +16,7 @@ use super::{
     place::{Applied, Placed, place},
     policy,
     read::Room,
+    relations,
 };
 use crate::{
     event::{Draft, Pdu, rules_of},
@@ -128,6 +129,7 @@ fn send_signed(
     };
     allowed_by_state(tx, room, pdu, before)?.map_err(RoomError::Forbidden)?;
     policy::check(tx, room, pdu)?.map_err(RoomError::Forbidden)?;
+    relations::check_new(tx, room, pdu)?;
     let placed = Placed {
         pdu,
         prevs: &prevs,

@@ -1,14 +1,14 @@
 //! An event as one reader sees it: the client format with all that goes into `unsigned`.
 //!
-//! Client-server API, "Room event format". Aggregations come with relations, and are not made here.
+//! Client-server API, "Room event format" and "Aggregations of child events".
 
 use ruma::{DeviceId, OwnedTransactionId};
 use serde_json::value::RawValue;
 
-use super::visibility::UserSight;
+use super::{Room, relations, visibility::UserSight};
 use crate::{
-    event::{ClientFormat, client_event},
-    store::{Result, Stored, UserKey, View},
+    event::{self, ClientFormat, Pdu, client_event},
+    store::{Result, StoreError, Stored, UserKey, View},
     types::Millis,
 };
 
@@ -23,6 +23,17 @@ pub struct Reader<'a> {
     pub now: Millis,
     /// Leave `room_id` out, as `/sync` does.
     pub without_room_id: bool,
+    /// Tell of an event's children beside it.
+    pub bundles: bool,
+}
+
+/// How much goes beside an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Nothing of its children.
+    Bare,
+    /// Its children.
+    Bundled,
 }
 
 impl Reader<'_> {
@@ -31,7 +42,39 @@ impl Reader<'_> {
     /// # Errors
     /// When the database fails.
     pub fn show(&self, view: &dyn View, sight: &mut UserSight<'_>, stored: &Stored) -> Result<Box<RawValue>> {
+        let depth = if self.bundles { Depth::Bundled } else { Depth::Bare };
+        self.show_at(depth, view, sight, stored)
+    }
+
+    /// An event as if it had been redacted, as the roots of threads are shown to those who ignore their sender.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn show_redacted(
+        &self,
+        view: &dyn View,
+        sight: &mut UserSight<'_>,
+        room: &Room,
+        stored: &Stored,
+    ) -> Result<Box<RawValue>> {
+        let damaged = |error: String| StoreError::Corrupt(format!("{}: {error}", stored.pdu.event_id));
+        let object = stored.pdu.object().map_err(|error| damaged(error.to_string()))?;
+        let object = event::redacted(object, &room.rules).map_err(|error| damaged(error.to_string()))?;
+        let pdu = Pdu::from_object(object, &room.rules).map_err(|error| damaged(error.to_string()))?;
+        self.show(view, sight, &Stored { pdu, ..stored.clone() })
+    }
+
+    pub(super) fn show_at(
+        &self,
+        depth: Depth,
+        view: &dyn View,
+        sight: &mut UserSight<'_>,
+        stored: &Stored,
+    ) -> Result<Box<RawValue>> {
         let mut format = self.format(view, stored)?;
+        if depth == Depth::Bundled {
+            format.relations = relations::aggregations(self, view, sight, stored)?;
+        }
         format.membership = Some(sight.membership(stored)?.as_str().to_owned());
         if let Some(ssk) = stored.header.ssk
             // The state before history is that of a later event, and would name the wrong predecessor.

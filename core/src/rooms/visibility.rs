@@ -6,9 +6,9 @@
 //! is made for one request.
 //!
 //! Invariant: what was rejected, soft-failed or is known only for its place in an auth chain has no place on a timeline, and
-//! nobody sees it here.
+//! nobody sees it here. What someone has no wish to see, because they ignore its sender, they do not see either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{
     ServerName, UserId,
@@ -16,8 +16,9 @@ use ruma::{
 };
 
 use super::read::{Room, standing};
-use crate::store::{
-    Esn, Header, MembRecord, Result, RoomKey, Ssk, Standing, StateRef, StoreError, Stored, UserKey, View,
+use crate::{
+    store::{Esn, Header, MembRecord, Result, RoomKey, Ssk, Standing, StateRef, StoreError, Stored, UserKey, View},
+    users::ignored,
 };
 
 /// Steps back through one user's memberships in search of their last join. Someone with more changes than that since has
@@ -164,6 +165,8 @@ pub struct UserSight<'v> {
     visibility_key: Option<Ssk>,
     member_key: Option<Ssk>,
     presence: Presence,
+    ignored: BTreeSet<UserKey>,
+    whole: Option<bool>,
     known: BTreeMap<StateRef, (Visibility, Option<Standing>)>,
 }
 
@@ -179,21 +182,56 @@ impl<'v> UserSight<'v> {
     /// # Errors
     /// When the database fails.
     pub fn new(view: &'v dyn View, room: RoomKey, user: &UserId) -> Result<Self> {
+        let key = UserKey::find(view, user)?;
+        let mut ignored = key.map(|key| ignored::known(view, key)).transpose()?.unwrap_or_default();
+        // Nobody can lose sight of themselves.
+        ignored.retain(|ignored| Some(*ignored) != key);
         Ok(Self {
             view,
             room,
             visibility_key: Ssk::find(view, &StateEventType::RoomHistoryVisibility, "")?,
             member_key: member_ssk(view, user)?,
-            presence: Presence::of(view, room, UserKey::find(view, user)?)?,
+            presence: Presence::of(view, room, key)?,
+            ignored,
+            whole: None,
             known: BTreeMap::new(),
         })
     }
 
-    /// Whether the user may see an event.
+    /// Whether the user may see an event, and wants to: of someone whom they ignore they see only state.
     ///
     /// # Errors
     /// When the database fails.
     pub fn sees(&mut self, stored: &Stored) -> Result<bool> {
+        Ok(!(stored.header.ssk.is_none() && self.ignores(stored.header.sender)) && self.may_see(stored)?)
+    }
+
+    /// Whether the user ignores someone. Client-server API, "Ignoring Users".
+    pub fn ignores(&self, sender: UserKey) -> bool {
+        self.ignored.contains(&sender)
+    }
+
+    /// Whether the room is shared with the user as it is now: then nearly all of its history is theirs to see, which is
+    /// enough to count by.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn sees_whole_room(&mut self) -> Result<bool> {
+        if let Some(whole) = self.whole {
+            return Ok(whole);
+        }
+        let room = Room::by_key(self.view, self.room)?.filter(|_| self.presence == Presence::Here);
+        let visibility = room.map(|room| Visibility::at(self.view, self.room, room.record.current())).transpose()?;
+        let whole = matches!(visibility, Some(Visibility::Shared | Visibility::WorldReadable));
+        self.whole = Some(whole);
+        Ok(whole)
+    }
+
+    /// Whether the user may see an event, whoever sent it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn may_see(&mut self, stored: &Stored) -> Result<bool> {
         let header = &stored.header;
         if header.pos == 0 || header.room != self.room {
             return Ok(false);

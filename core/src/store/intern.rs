@@ -3,7 +3,10 @@
 //! A number, once given, is never reused: a peer that floods us with names fills the disk no faster than with the events
 //! that carry them.
 
-use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId, events::StateEventType};
+use ruma::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
+    events::StateEventType,
+};
 
 use super::{Result, StoreError, View, WriteTx};
 
@@ -19,6 +22,8 @@ pub enum Kind {
     Server = 3,
     /// An event type and a state key, joined by NUL.
     Ssk = 4,
+    /// The id of a thread's root event.
+    Thread = 6,
 }
 
 macro_rules! key {
@@ -43,6 +48,10 @@ key!(
 key!(
     /// An event type with its state key, interned.
     Ssk
+);
+key!(
+    /// A thread, interned by the id of its root; or one of the two that have no root.
+    ThreadKey
 );
 
 fn number(view: &dyn View, kind: Kind, name: &str) -> Result<Option<u32>> {
@@ -186,5 +195,39 @@ impl Ssk {
         let (kind, key) =
             text.split_once('\0').ok_or_else(|| StoreError::Corrupt(format!("state key {} has no type", self.0)))?;
         Ok((StateEventType::from(kind), key.to_owned()))
+    }
+}
+
+impl ThreadKey {
+    /// What belongs to no thread. Numbers that are given count from 1.
+    pub const MAIN: Self = Self(0);
+    /// All of a room, whatever its threads: what a receipt without a thread is about.
+    pub const WHOLE: Self = Self(u32::MAX);
+
+    /// The number of a thread that has one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn find(view: &dyn View, root: &EventId) -> Result<Option<Self>> {
+        Ok(number(view, Kind::Thread, root.as_str())?.map(Self))
+    }
+
+    /// The number of a thread, given now if need be.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn intern(tx: &mut WriteTx<'_>, root: &EventId) -> Result<Self> {
+        intern(tx, Kind::Thread, root.as_str()).map(Self)
+    }
+
+    /// The id of the root; `None` for the two that have none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn root(self, view: &dyn View) -> Result<Option<OwnedEventId>> {
+        match self {
+            Self::MAIN | Self::WHOLE => Ok(None),
+            Self(number) => parsed(name(view, Kind::Thread, number)?).map(Some),
+        }
     }
 }

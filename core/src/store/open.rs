@@ -13,7 +13,7 @@ use super::{
     tables::{ReadTables, WriteTables},
     tx::Counters,
 };
-use crate::types::limits::STORE_CACHE_BYTES;
+use crate::types::limits::{RELEASE_POLL, RELEASE_WAIT_MAX, STORE_CACHE_BYTES};
 
 /// After an unclean end, soft commits may be gone whose log positions clients hold in their sync tokens. The log goes on
 /// this much further, so that no position ever means two things.
@@ -69,6 +69,9 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("the database cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// The files of media cannot be used.
+    #[error("the media directory cannot be used: {0}")]
+    Media(String),
 }
 
 impl From<DatabaseError> for OpenError {
@@ -97,6 +100,8 @@ struct Inner {
     log: watch::Receiver<u64>,
     outbox: watch::Receiver<u64>,
     failed: watch::Receiver<Option<StoreError>>,
+    /// Every snapshot has a clone: as long as one lives, it holds the file.
+    readers: Arc<()>,
 }
 
 impl Store {
@@ -113,7 +118,7 @@ impl Store {
         let writer = Writer::new(db.clone(), counters, log_tx, outbox_tx, failed_tx);
         let engine = Engine::start(writer, config.threading)?;
         let db = std::sync::Mutex::new(Some(db));
-        Ok(Self { inner: Arc::new(Inner { db, engine, log, outbox, failed }) })
+        Ok(Self { inner: Arc::new(Inner { db, engine, log, outbox, failed, readers: Arc::default() }) })
     }
 
     /// The store as of the last commit.
@@ -122,7 +127,7 @@ impl Store {
     /// [`StoreError::Closed`] after [`Store::close`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         let db = self.database()?;
-        Ok(Snapshot { tables: ReadTables::new(db.begin_read()?) })
+        Ok(Snapshot { tables: ReadTables::new(db.begin_read()?), _reader: self.inner.readers.clone() })
     }
 
     /// Runs a job in the engine and answers after the commit that holds it, which is on disk by then.
@@ -192,6 +197,20 @@ impl Store {
         WriteTables::open(&txn)?.meta.insert(meta::CLEAN, [1].as_slice())?;
         txn.commit()?;
         Ok(())
+    }
+
+    /// Waits, after [`Store::close`], until the last snapshot is gone too. Then nothing of the process holds the file or its
+    /// lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] when something goes on reading for longer than any request may.
+    pub async fn released(&self) -> Result<()> {
+        let gone = async {
+            while Arc::strong_count(&self.inner.readers) > 1 {
+                tokio::time::sleep(RELEASE_POLL).await;
+            }
+        };
+        tokio::time::timeout(RELEASE_WAIT_MAX, gone).await.map_err(|_| StoreError::Held)
     }
 
     /// Lets go of the file as a killed process does: no flush, no clean mark. For simulation, after [`CrashDisk::crash`]:

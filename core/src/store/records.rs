@@ -1,13 +1,18 @@
 //! The values of the tables that are more than a number, in postcard.
 //!
 //! A field can be appended only with a schema migration: postcard has no names. The byte layout is part of the file format.
+mod chat;
+mod conversation;
 mod delivery;
+mod keys;
+mod media;
+mod sharing;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Esn, Result, RoomKey, ServerKey, StateRef, UserKey};
 
-pub use self::delivery::*;
+pub use self::{chat::*, conversation::*, delivery::*, keys::*, media::*, sharing::*};
 
 /// A value that a table keeps as postcard.
 pub trait Record: Serialize + DeserializeOwned {
@@ -141,7 +146,8 @@ pub enum LogKind {
     Receipt,
     /// The inbox of a local user's devices got a message.
     ToDevice,
-    /// The devices or cross-signing keys of a user changed, local or not.
+    /// The devices or cross-signing keys of a user changed, local or not. With a `room`: the user came into that room or went
+    /// out of it, so that others may share rooms with them anew or no more.
     DeviceList,
 }
 

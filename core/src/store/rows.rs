@@ -3,7 +3,7 @@
 //! Functions that read take `&dyn View`, so that each of them is compiled once and serves both a request (from a snapshot)
 //! and the engine (inside its transaction).
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use redb::{AccessGuard, Key, Range, ReadOnlyTable, ReadableTable, Table, Value};
 
@@ -45,6 +45,8 @@ rows!(Table<'_, K, V>);
 /// The store as it was at one commit. Holding one keeps its pages from reuse, so it lives for one request.
 pub struct Snapshot {
     pub(super) tables: ReadTables,
+    /// Goes last, as the proof that the tables are gone.
+    pub(super) _reader: Arc<()>,
 }
 
 impl std::fmt::Debug for Snapshot {

@@ -29,10 +29,12 @@ struct Base {
     point: Point,
     /// Its state changes up to here; `None` if it needs the whole state.
     seen: Option<u64>,
+    /// Nothing of what it has now: it has not seen the room since the user came in.
+    fresh: bool,
 }
 
-/// What goes beside the timeline.
-struct Beside {
+/// The state that goes beside the timeline.
+struct StateBeside {
     state: Vec<Stored>,
     /// Present when the members changed.
     summary: Option<RoomSummary>,
@@ -51,20 +53,30 @@ impl Look<'_> {
     pub(super) fn joined(&self, key: RoomKey, memb: &MembRecord) -> Result<Option<JoinedRoom>> {
         let room = self.room(key)?;
         let news = self.since.is_none_or(|since| room.record.last_n > since.0 || memb.n > since.0);
-        if !news && !self.request.full_state {
+        let base = if news || self.request.full_state { Some(self.base(&room, memb)?) } else { None };
+        let beside = self.beside_events(&room, base.as_ref().is_some_and(|base| base.fresh))?;
+        let mut joined = JoinedRoom::new();
+        if let Some(base) = base {
+            self.add_events(&mut joined, &room, &base)?;
+        }
+        let silent = joined.timeline.is_empty() && joined.state.is_empty() && joined.summary.is_empty();
+        if silent && beside.is_empty() && !self.wants_all() {
             return Ok(None);
         }
-        let end = room.record.current();
-        let base = self.base(&room, memb)?;
-        let mut sight = UserSight::new(self.view, key, &self.request.user)?;
-        let piece = self.piece(&room, &mut sight, Point::END, base.point)?;
-        let beside = self.beside(&room, &base, &piece, end)?;
-        let mut joined = JoinedRoom::new();
+        joined.ephemeral.events = beside.ephemeral;
+        joined.account_data.events = beside.account_data;
+        self.count_unread(&mut joined, key)?;
+        Ok(Some(joined))
+    }
+
+    fn add_events(&self, joined: &mut JoinedRoom, room: &Room, base: &Base) -> Result<()> {
+        let mut sight = UserSight::new(self.view, room.key, &self.request.user)?;
+        let piece = self.piece(room, &mut sight, Point::END, base.point)?;
+        let beside = self.beside(room, base, &piece, room.record.current())?;
         joined.timeline = self.timeline(&mut sight, &piece)?;
         joined.state = self.state(&beside.state)?;
         joined.summary = beside.summary.unwrap_or_default();
-        let silent = joined.timeline.is_empty() && joined.state.is_empty() && joined.summary.is_empty();
-        Ok((!silent || self.wants_all()).then_some(joined))
+        Ok(())
     }
 
     /// A room that the user has left: what happened up to there.
@@ -85,6 +97,7 @@ impl Look<'_> {
             left.state = self.state(&beside.state)?;
         }
         left.timeline = self.timeline(&mut sight, &piece)?;
+        left.account_data.events = self.room_account_data(&room, base.fresh)?;
         Ok(left)
     }
 
@@ -110,7 +123,7 @@ impl Look<'_> {
     }
 
     fn base(&self, room: &Room, memb: &MembRecord) -> Result<Base> {
-        let nothing = Base { point: Point(0), seen: None };
+        let nothing = Base { point: Point(0), seen: None, fresh: true };
         let Some(since) = self.since else { return Ok(nothing) };
         let Reached { point, last } = Reached::at(self.view, room, since)?;
         let Some(last) = last else { return Ok(nothing) };
@@ -118,11 +131,12 @@ impl Look<'_> {
         let seen = last.after.seq;
         if self.was_joined(room, seen)? {
             let seen = (!self.request.full_state).then_some(seen);
-            return Ok(Base { point, seen });
+            return Ok(Base { point, seen, fresh: false });
         }
         // Newly joined: all of the state, and the timeline as far back as it goes, or to where an earlier stay ended.
         let stayed = self.earlier_stay(room, memb)?;
-        Ok(Base { point: stayed.map_or(Point(0), |departure| Point::after(departure.pos)), seen: None })
+        let point = stayed.map_or(Point(0), |departure| Point::after(departure.pos));
+        Ok(Base { point, seen: None, fresh: true })
     }
 
     fn was_joined(&self, room: &Room, seq: u64) -> Result<bool> {
@@ -163,7 +177,7 @@ impl Look<'_> {
         Ok(piece)
     }
 
-    fn beside(&self, room: &Room, base: &Base, piece: &Piece, end: StateRef) -> Result<Beside> {
+    fn beside(&self, room: &Room, base: &Base, piece: &Piece, end: StateRef) -> Result<StateBeside> {
         let start = timeline::first_at_or_above(self.view, room.key, piece.start)?;
         let start = start.map_or(end, |first| first.before);
         let delta = Delta {
@@ -188,7 +202,7 @@ impl Look<'_> {
         }
         let filter = self.state_filter();
         let state = if filter.takes_room(&room.id) { delta.events(&changed, filter, &present)? } else { Vec::new() };
-        Ok(Beside { state, summary })
+        Ok(StateBeside { state, summary })
     }
 
     fn timeline(&self, sight: &mut UserSight<'_>, piece: &Piece) -> Result<Timeline> {
@@ -198,10 +212,11 @@ impl Look<'_> {
         }
         timeline.limited = piece.limited;
         timeline.prev_batch = Some(piece.start.to_string());
-        let reader = self.reader();
+        // Between a limited timeline and the last sync lies what the client could not count itself.
+        let reader = Reader { bundles: piece.limited, ..self.reader() };
         for stored in &piece.events {
-            let event = Raw::<AnySyncTimelineEvent>::from_json(reader.show(self.view, sight, stored)?);
-            timeline.events.push(event);
+            let event = self.shape.cut(stored, reader.show(self.view, sight, stored)?);
+            timeline.events.push(Raw::<AnySyncTimelineEvent>::from_json(event));
         }
         Ok(timeline)
     }
@@ -210,7 +225,8 @@ impl Look<'_> {
         let reader = self.reader();
         let mut events = Vec::with_capacity(state.len());
         for stored in state {
-            events.push(Raw::<AnySyncStateEvent>::from_json(reader.show_state(self.view, stored)?));
+            let event = self.shape.cut(stored, reader.show_state(self.view, stored)?);
+            events.push(Raw::<AnySyncStateEvent>::from_json(event));
         }
         let events = StateEvents::from(events);
         Ok(if self.request.use_state_after { State::After(events) } else { State::Before(events) })
@@ -218,6 +234,6 @@ impl Look<'_> {
 
     fn reader(&self) -> Reader<'_> {
         let request = self.request;
-        Reader { user: request.user_key, device: &request.device, now: self.now, without_room_id: true }
+        Reader { user: request.user_key, device: &request.device, now: self.now, without_room_id: true, bundles: false }
     }
 }

@@ -3,8 +3,10 @@
 //! Client-server API, "Stripped state". What an inviting server sent is cut to the fields of stripped state, so that nothing
 //! else of another server's making reaches a client.
 
+use std::collections::BTreeSet;
+
 use ruma::{
-    OwnedEventId,
+    OwnedEventId, OwnedUserId,
     api::client::sync::sync_events::v3::{InviteState, InvitedRoom, KnockState, KnockedRoom},
     events::AnyStrippedStateEvent,
     serde::Raw,
@@ -16,21 +18,30 @@ use crate::{
     store::{InviteRecord, Record, Result, RoomKey, StoreError, UserKey, View},
 };
 
-/// An invite, or `None` if what came with it is gone.
-pub(super) fn invite(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<InvitedRoom>> {
-    Ok(events(view, user, room)?.map(|events| InvitedRoom::from(InviteState::from(events))))
+/// An invite, or `None` if what came with it is gone or it is of somebody whom the user ignores.
+pub(super) fn invite(
+    view: &dyn View,
+    user: UserKey,
+    room: RoomKey,
+    ignored: &BTreeSet<OwnedUserId>,
+) -> Result<Option<InvitedRoom>> {
+    let events = events(view, user, room)?.filter(|(sender, _)| !ignored.contains(sender));
+    Ok(events.map(|(_, events)| InvitedRoom::from(InviteState::from(events))))
 }
 
 /// A knock, or `None` if what came with it is gone.
 pub(super) fn knock(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<KnockedRoom>> {
-    Ok(events(view, user, room)?.map(|events| {
+    Ok(events(view, user, room)?.map(|(_, events)| {
         let mut state = KnockState::new();
         state.events = events;
         KnockedRoom::from(state)
     }))
 }
 
-fn events(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
+type Stripped = (OwnedUserId, Vec<Raw<AnyStrippedStateEvent>>);
+
+/// The stripped state, and who sent the user's own member event.
+fn events(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<Stripped>> {
     let Some(row) = view.inv()?.row((user.0, room.0))? else { return Ok(None) };
     let record = InviteRecord::decode(row.value())?;
     let mut events: Vec<_> = record.state.iter().filter_map(|event| cut(event)).map(Raw::from_json).collect();
@@ -43,7 +54,7 @@ fn events(view: &dyn View, user: UserKey, room: RoomKey) -> Result<Option<Vec<Ra
     let own = pdu.state_key.clone().unwrap_or_default();
     events.retain(|event| !is_member(event, &own));
     events.push(Raw::from_json(stripped_state(&pdu)));
-    Ok(Some(events))
+    Ok(Some((pdu.sender, events)))
 }
 
 /// The four fields of stripped state out of an event, if it has them.

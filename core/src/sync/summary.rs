@@ -2,7 +2,7 @@
 //!
 //! Client-server API, "Syncing", `RoomSummary`.
 
-use ruma::{OwnedUserId, UInt, api::client::sync::sync_events::v3::RoomSummary, events::StateEventType};
+use ruma::{UInt, api::client::sync::sync_events::v3::RoomSummary, events::StateEventType};
 
 use crate::{
     rooms::Room,
@@ -18,7 +18,7 @@ pub(super) fn of(view: &dyn View, room: &Room, reader: UserKey) -> Result<RoomSu
     summary.joined_member_count = Some(UInt::new_saturating(room.record.joined));
     summary.invited_member_count = Some(UInt::new_saturating(room.record.invited));
     if !is_named(view, room)? {
-        summary.heroes = heroes(view, room, reader)?;
+        summary.heroes = heroes(view, room, reader)?.into_iter().map(|hero| hero.id(view)).collect::<Result<_>>()?;
     }
     Ok(summary)
 }
@@ -37,7 +37,7 @@ fn is_named(view: &dyn View, room: &Room) -> Result<bool> {
 }
 
 /// The members other than the reader; those who were, if there are no others any more.
-fn heroes(view: &dyn View, room: &Room, reader: UserKey) -> Result<Vec<OwnedUserId>> {
+pub(crate) fn heroes(view: &dyn View, room: &Room, reader: UserKey) -> Result<Vec<UserKey>> {
     let mut members = room.members(view)?;
     members.retain(|member| member.user != reader);
     let present = |standing| matches!(standing, Standing::Join | Standing::Invite);
@@ -48,5 +48,5 @@ fn heroes(view: &dyn View, room: &Room, reader: UserKey) -> Result<Vec<OwnedUser
     }
     // Events are numbered as they came, so the longest-standing members come first.
     members.sort_by_key(|member| member.esn);
-    members.iter().take(HEROES_MAX).map(|member| member.user.id(view)).collect()
+    Ok(members.iter().take(HEROES_MAX).map(|member| member.user).collect())
 }

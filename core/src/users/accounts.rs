@@ -98,7 +98,7 @@ pub fn set_password(tx: &mut WriteTx<'_>, user: UserKey, password: &str) -> Resu
     put(tx, user, &account)
 }
 
-/// Closes an account for good: its password, sessions, filters and profile go, its name stays taken.
+/// Closes an account for good: its password, sessions, keys, filters, account data and profile go, its name stays taken.
 ///
 /// The user's rooms are not left here; that sends events, which is the rooms' business.
 ///
@@ -108,7 +108,9 @@ pub fn deactivate(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
     let Some(account) = find(tx, user)? else { return Ok(()) };
     put(tx, user, &AccountRecord { password: None, deactivated: true, ..account })?;
     super::sessions::close_all(tx, user, None)?;
+    crate::keys::forget_user(tx, user)?;
     super::filters::remove_all(tx, user)?;
+    super::account_data::remove_all(tx, user)?;
     super::profiles::remove(tx, user)
 }
 

@@ -8,7 +8,6 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
     password_hash::{self, SaltString},
 };
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{home::Home, types::limits};
 
@@ -70,25 +69,12 @@ fn check(password: &str) -> Result<(), PasswordError> {
     }
 }
 
-/// Runs work that takes megabytes and milliseconds. The permit goes with the work, so that a caller who gives up does not
-/// let a second hash start beside the first.
+/// Hashing takes megabytes and milliseconds.
 async fn heavy<T: Send + 'static>(
     home: &Home,
     work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
 ) -> Result<T, PasswordError> {
-    let permit = home.heavy.clone().acquire_owned().await.map_err(|error| PasswordError::Failed(error.to_string()))?;
-    let work = move || {
-        let done = work();
-        drop(permit);
-        done
-    };
-    match Handle::try_current() {
-        Ok(runtime) if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread => {
-            let done = runtime.spawn_blocking(work).await;
-            done.map_err(|error| PasswordError::Failed(error.to_string()))?
-        }
-        _ => work(),
-    }
+    home.heavily(work).await.map_err(|error| PasswordError::Failed(error.to_string()))?
 }
 
 fn hasher() -> Result<Argon2<'static>, PasswordError> {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     home::Home,
+    keys,
     store::{DeviceRecord, Record, Result, StoreError, TokenRecord, UserKey, View, WriteTx, txns},
     types::{Millis, limits},
 };
@@ -124,18 +125,43 @@ pub fn open(tx: &mut WriteTx<'_>, user: UserKey, new: &NewSession) -> Result<(),
     Ok(())
 }
 
+/// Adds a device that no token speaks for: the on-device client needs none. Nothing happens to one that is there already.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn add_device(
+    tx: &mut WriteTx<'_>,
+    user: UserKey,
+    id: &str,
+    display_name: Option<&str>,
+    now: Millis,
+) -> Result<(), OpenError> {
+    if device(tx, user, id)?.is_some() {
+        return Ok(());
+    }
+    if devices(tx, user)?.len() >= limits::DEVICES_MAX {
+        return Err(OpenError::TooManyDevices);
+    }
+    let record = DeviceRecord { display_name: display_name.map(str::to_owned), token: None, created: now.0 };
+    Ok(put(tx, user, id, &record)?)
+}
+
 /// Gives a device another name. Answers false for a device that is not there.
 ///
 /// # Errors
 /// When the database fails.
 pub fn rename(tx: &mut WriteTx<'_>, user: UserKey, id: &str, display_name: Option<&str>) -> Result<bool> {
     let Some(known) = device(tx, user, id)? else { return Ok(false) };
-    put(tx, user, id, &DeviceRecord { display_name: display_name.map(str::to_owned), ..known })?;
+    let display_name = display_name.map(str::to_owned);
+    if known.display_name != display_name {
+        put(tx, user, id, &DeviceRecord { display_name, ..known })?;
+        keys::device_renamed(tx, user, id)?;
+    }
     Ok(true)
 }
 
-/// Logs a device out and forgets it, with its token and its memory of transaction ids. Nothing happens to one that is not
-/// there.
+/// Logs a device out and forgets it, with its token, its keys and messages, and its memory of transaction ids. Nothing happens
+/// to one that is not there.
 ///
 /// # Errors
 /// When the database fails.
@@ -146,7 +172,8 @@ pub fn close(tx: &mut WriteTx<'_>, user: UserKey, id: &str) -> Result<()> {
         tables.token.remove(token)?;
     }
     tables.dev.remove((user.0, id.as_bytes()))?;
-    txns::forget_device(tx, user, id)
+    txns::forget_device(tx, user, id)?;
+    keys::forget_device(tx, user, id)
 }
 
 /// Logs all devices of a user out, but for one if it is named.

@@ -51,6 +51,15 @@ pub(crate) enum Phase {
     Wiped,
 }
 
+impl Phase {
+    pub(super) fn running(&self) -> Option<Arc<Running>> {
+        match self {
+            Self::Running(running) => Some(running.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// The phase, to be read from any thread and waited on.
 #[derive(Clone)]
 pub(crate) struct Phases(watch::Sender<Phase>);
@@ -97,14 +106,14 @@ impl Phases {
     pub(crate) async fn until_running(&self) -> Option<Arc<Running>> {
         let mut phases = self.0.subscribe();
         let phase = phases.wait_for(|phase| matches!(phase, Phase::Running(_) | Phase::Wiped)).await;
-        match phase.ok()?.clone() {
-            Phase::Running(running) => Some(running),
-            _ => None,
-        }
+        phase.ok()?.running()
     }
-}
 
-impl Phases {
+    /// The phase as of now, and a way to wait for the next.
+    pub(super) fn watch(&self) -> watch::Receiver<Phase> {
+        self.0.subscribe()
+    }
+
     /// Waits until something else than this runs, or nothing.
     pub(crate) async fn until_other(&self, running: Arc<Running>) {
         let mut phases = self.0.subscribe();

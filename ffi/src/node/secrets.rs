@@ -11,7 +11,7 @@ use crate::{error::NodeError, platform::Platform, watch::call_out};
 const NAME: &str = "hearth.store-key";
 
 /// The key that everything on the disk is sealed with; made the first time.
-pub(super) async fn store_key(platform: Arc<dyn Platform>) -> Result<StoreKey, NodeError> {
+pub(crate) async fn store_key(platform: Arc<dyn Platform>) -> Result<StoreKey, NodeError> {
     call_out(move || {
         if let Some(kept) = platform.keystore_get(NAME.to_owned())? {
             let bytes: [u8; 32] = kept.try_into().map_err(|kept: Vec<u8>| NodeError::Crypto {
@@ -25,6 +25,12 @@ pub(super) async fn store_key(platform: Arc<dyn Platform>) -> Result<StoreKey, N
         Ok(StoreKey::new(bytes))
     })
     .await?
+}
+
+/// Keeps the key of an imported node.
+pub(crate) async fn keep(platform: Arc<dyn Platform>, key: &StoreKey) -> Result<(), NodeError> {
+    let bytes = key.as_bytes().to_vec();
+    call_out(move || platform.keystore_put(NAME.to_owned(), bytes)).await?.map_err(NodeError::from)
 }
 
 /// Destroys the key.

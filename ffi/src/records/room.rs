@@ -157,15 +157,7 @@ impl From<chat::RoomSummary> for RoomSummary {
         let (standing, invite) = match room.kind {
             chat::RoomKind::Joined => (RoomStanding::Joined, None),
             chat::RoomKind::Knocked => (RoomStanding::Knocked, None),
-            chat::RoomKind::Invited(invite) => (
-                RoomStanding::Invited,
-                Some(Invite {
-                    by: invite.by.to_string(),
-                    name: invite.name,
-                    avatar: invite.avatar,
-                    reason: invite.reason,
-                }),
-            ),
+            chat::RoomKind::Invited(invite) => (RoomStanding::Invited, Some(invite.into())),
         };
         let last = room.last.map(|last| LastMessage {
             sender: last.sender.to_string(),
@@ -188,6 +180,12 @@ impl From<chat::RoomSummary> for RoomSummary {
             encrypted: room.encrypted,
             members: room.members,
         }
+    }
+}
+
+impl From<chat::Invite> for Invite {
+    fn from(invite: chat::Invite) -> Self {
+        Self { by: invite.by.to_string(), name: invite.name, avatar: invite.avatar, reason: invite.reason }
     }
 }
 

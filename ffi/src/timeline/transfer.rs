@@ -24,6 +24,32 @@ pub trait ProgressListener: Send + Sync {
     fn on_progress(&self, done: u64, total: u64);
 }
 
+/// Calls off one long piece of work, from any thread: give it to the call, and use it for that call alone. (A cancelled Kotlin
+/// coroutine calls its work off by itself; a cancelled Swift task does not.)
+#[derive(Debug, uniffi::Object)]
+pub struct CancelToken(Progress);
+
+#[uniffi::export]
+impl CancelToken {
+    /// A token that nothing was called off with.
+    #[uniffi::constructor]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(Progress::new()))
+    }
+
+    /// Calls it off: the call ends with [`NodeError::Cancelled`]. Safe to call twice, before and after.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+impl CancelToken {
+    /// What the work of a call tells of itself, and listens to.
+    pub(crate) fn progress(token: Option<Arc<Self>>) -> Progress {
+        token.map_or_else(Progress::new, |token| token.0.clone())
+    }
+}
+
 /// What is said of a file that is sent.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct FileInfo {
@@ -87,6 +113,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`NodeError::InvalidInput`]; what is wrong with the file itself is said by the item's state.
+    #[uniffi::method(default(listener = None))]
     pub async fn send_file(
         &self,
         path: String,
@@ -96,11 +123,12 @@ impl Timeline {
         self.send_source(Source::Path(PathBuf::from(path)), info, listener).await
     }
 
-    /// Sends a file by an open file descriptor, which belongs to Hearth from here on: it is closed when the file was read. Read
-    /// from its current position.
+    /// Sends a file by an open file descriptor, which belongs to Hearth from here on, also when this fails: it is closed when the
+    /// file was read. Read from its current position.
     ///
     /// # Errors
     /// [`NodeError::InvalidInput`] for what is no open file.
+    #[uniffi::method(default(listener = None))]
     pub async fn send_fd(
         &self,
         fd: i32,
@@ -111,25 +139,26 @@ impl Timeline {
     }
 
     /// Fetches the file of an item, from other phones if it is not here, and writes it to a path. What a broken download has
-    /// fetched is kept, so another try goes on from there. Cancelling the call (in Kotlin), or `DownloadHandle` in Swift's
-    /// wrapper, calls it off.
+    /// fetched is kept, so another try goes on from there.
     ///
     /// # Errors
     /// [`NodeError::Network`] when whoever has it is out of reach; [`NodeError::Crypto`] when what came is not what was sent;
     /// [`NodeError::NotFound`], [`NodeError::Storage`].
+    #[uniffi::method(default(listener = None, cancel = None))]
     pub async fn download(
         &self,
         item_id: String,
         to: String,
         listener: Option<Arc<dyn ProgressListener>>,
+        cancel: Option<Arc<CancelToken>>,
     ) -> Result<u64, NodeError> {
-        let progress = Progress::new();
+        let progress = CancelToken::progress(cancel);
         let watcher = listener.map(|listener| watch_progress(&self.shared, &progress, listener)).transpose()?;
         let (place, told) = (self.place.clone(), progress.clone());
         let done = self
             .shared
             .with(async move |running| {
-                let attachment = place.current(&running)?.attachment(&ItemId(item_id))?;
+                let attachment = place.current(&running)?.attachment(&ItemId(item_id)).await?;
                 Ok(running.chat.download(&attachment, &PathBuf::from(to), &told).await?)
             })
             .await;
@@ -147,7 +176,7 @@ impl Timeline {
         let place = self.place.clone();
         self.shared
             .with(async move |running| {
-                let attachment = place.current(&running)?.attachment(&ItemId(item_id))?;
+                let attachment = place.current(&running)?.attachment(&ItemId(item_id)).await?;
                 Ok(running.chat.thumbnail(&attachment).await?)
             })
             .await

@@ -13,21 +13,23 @@ use axum::BoxError;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 
 use crate::limits::PROGRESS_TIMEOUT;
 
-/// A body that fails when its next piece takes longer than [`PROGRESS_TIMEOUT`].
+/// A body that fails when somebody waits longer than [`PROGRESS_TIMEOUT`] for its next piece. A reader that is busy with the
+/// last piece does not count as a body that stands still.
 pub(crate) struct WatchedBody<B> {
     inner: B,
-    deadline: Pin<Box<Sleep>>,
+    /// Runs only while a reader waits.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> WatchedBody<B> {
     /// Watches `inner`.
     pub(crate) fn new(inner: B) -> Self {
-        Self { inner, deadline: Box::pin(sleep(PROGRESS_TIMEOUT)) }
+        Self { inner, deadline: None }
     }
 }
 
@@ -40,10 +42,11 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
-            self.deadline.as_mut().reset(Instant::now() + PROGRESS_TIMEOUT);
+            self.deadline = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        ready!(self.deadline.as_mut().poll(cx));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(PROGRESS_TIMEOUT)));
+        ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Some(Err(stalled().into())))
     }
 
@@ -105,4 +108,32 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedWrites<T> {
 
 fn stalled() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no progress for 30 s")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body as AxumBody;
+    use bytes::Bytes;
+    use futures::{StreamExt, stream};
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_fails_and_a_reader_that_does_is_waited_for() {
+        let pieces = stream::iter(["one", "two"].map(|piece| Ok::<_, io::Error>(Bytes::from(piece))));
+        let mut body = WatchedBody::new(AxumBody::from_stream(pieces.chain(stream::pending())));
+        for piece in ["one", "two"] {
+            // The reader writes to a slow card.
+            sleep(PROGRESS_TIMEOUT * 3).await;
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), piece);
+        }
+        let started = Instant::now();
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(started.elapsed() >= PROGRESS_TIMEOUT && started.elapsed() < PROGRESS_TIMEOUT + Duration::from_secs(1));
+    }
 }

@@ -38,7 +38,7 @@ use crate::{
     discovery::{Announcement, Beacon, Discovery, Sighting},
     http::server,
     identity::server_name_of,
-    limits::{ADMITTED_MAX, REQUEST_HEAD_TIMEOUT},
+    limits::{ADMITTED_MAX, MEDIA_ADMITTED_MAX, REQUEST_HEAD_TIMEOUT},
     streams::{Admission, Inbound, Streams},
 };
 
@@ -80,7 +80,8 @@ impl Driver {
     ) -> Result<Self, MeshError> {
         let local = keypair.public().to_peer_id();
         let boot = format!("{:016x}", rand::random::<u64>());
-        let (accept, inbound) = mpsc::channel(ADMITTED_MAX);
+        // Room for every place that there is.
+        let (accept, inbound) = mpsc::channel(ADMITTED_MAX + MEDIA_ADMITTED_MAX);
         let mut swarm = swarm(keypair, &boot, Streams::new(accept, Admission::new()))?;
         let loopback_only = config.discovery == Discovery::Loopback;
         listen(&mut swarm, config.listen, loopback_only).await?;

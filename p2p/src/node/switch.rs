@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use hearth_core::ports::{BoxFuture, Transport, TransportError};
+use hearth_core::ports::{BodyStream, BoxFuture, Transport, TransportError};
 use ruma::ServerName;
 
 #[derive(Default)]
@@ -16,6 +16,16 @@ impl Switch {
     }
 }
 
+impl Switch {
+    fn way_out(&self, destination: &ServerName) -> Result<Arc<dyn Transport>, TransportError> {
+        let transport = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        transport.ok_or_else(|| TransportError::Unreachable {
+            destination: destination.to_string(),
+            reason: "the network is switched off".into(),
+        })
+    }
+}
+
 impl Transport for Switch {
     fn request<'a>(
         &'a self,
@@ -23,15 +33,16 @@ impl Transport for Switch {
         request: http::Request<Bytes>,
         response_bytes_max: usize,
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, TransportError>> {
-        let transport = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::pin(async move {
-            match transport {
-                Some(transport) => transport.request(destination, request, response_bytes_max).await,
-                None => Err(TransportError::Unreachable {
-                    destination: destination.to_string(),
-                    reason: "the network is switched off".into(),
-                }),
-            }
-        })
+        let transport = self.way_out(destination);
+        Box::pin(async move { transport?.request(destination, request, response_bytes_max).await })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'a, Result<http::Response<BodyStream>, TransportError>> {
+        let transport = self.way_out(destination);
+        Box::pin(async move { transport?.stream(destination, request).await })
     }
 }

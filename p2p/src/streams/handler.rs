@@ -19,7 +19,7 @@ use libp2p::{
 };
 use tokio::sync::mpsc;
 
-use super::{Admission, Inbound, Open, OpenError, PROTOCOL};
+use super::{Admission, Inbound, Lane, Open, OpenError, lane::Lanes};
 use crate::limits::OPEN_TIMEOUT;
 
 /// Opens and accepts the streams of one connection.
@@ -36,9 +36,9 @@ impl Handler {
     }
 
     /// Lets a stream in, or drops it, which the other end sees as the end of the stream.
-    fn accept(&self, stream: libp2p::Stream) {
-        let Some(place) = self.admission.place(self.peer) else {
-            tracing::debug!(peer = %self.peer, "dropped a request beyond the limit");
+    fn accept(&self, stream: libp2p::Stream, lane: Lane) {
+        let Some(place) = self.admission.place(self.peer, lane) else {
+            tracing::debug!(peer = %self.peer, ?lane, "dropped a request beyond the limit");
             return;
         };
         let inbound = Inbound { peer: self.peer, stream, place };
@@ -52,13 +52,13 @@ impl Handler {
 impl ConnectionHandler for Handler {
     type FromBehaviour = Open;
     type ToBehaviour = Infallible;
-    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundProtocol = Lanes;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Open;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ())
+        SubstreamProtocol::new(Lanes, ())
     }
 
     /// Neighbours stay connected: a connection costs a keep-alive, a new one costs two handshakes and the moment in which
@@ -74,8 +74,9 @@ impl ConnectionHandler for Handler {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Open, Infallible>> {
         // The connection polls again after every event that it hands in, so no waker is kept.
         while let Some(open) = self.wishes.pop_front() {
-            if !open.0.is_closed() {
-                let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), open).with_timeout(OPEN_TIMEOUT);
+            if !open.asker.is_closed() {
+                let upgrade = ReadyUpgrade::new(open.lane.protocol());
+                let protocol = SubstreamProtocol::new(upgrade, open).with_timeout(OPEN_TIMEOUT);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
         }
@@ -87,18 +88,23 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Open>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, lane), .. }) => {
+                self.accept(stream, lane);
+            }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
                 info.answer(Ok(protocol))
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => info.answer(Err(match error {
-                StreamUpgradeError::Timeout => OpenError::Unreachable("it took no stream in time".to_owned()),
-                StreamUpgradeError::NegotiationFailed => {
-                    OpenError::Unreachable(format!("it does not speak {PROTOCOL}"))
-                }
-                StreamUpgradeError::Io(_) => OpenError::Lost,
-                StreamUpgradeError::Apply(never) => match never {},
-            })),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                let why = match error {
+                    StreamUpgradeError::Timeout => OpenError::Unreachable("it took no stream in time".to_owned()),
+                    StreamUpgradeError::NegotiationFailed => {
+                        OpenError::Unreachable(format!("it does not speak {}", info.lane.protocol()))
+                    }
+                    StreamUpgradeError::Io(_) => OpenError::Lost,
+                    StreamUpgradeError::Apply(never) => match never {},
+                };
+                info.answer(Err(why));
+            }
             _ => {}
         }
     }

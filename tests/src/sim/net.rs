@@ -14,8 +14,9 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use hearth_core::{
-    ports::{BoxFuture, PeerServer, Transport, TransportError},
+    ports::{BodyStream, BoxFuture, PeerServer, Transport, TransportError},
     server::Homeserver,
 };
 use http::{Request, Response};
@@ -32,6 +33,9 @@ use super::trace::{Trace, digest};
 
 /// After so long without an answer a host gives a request up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of a long answer arrives at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// How well packets travel.
 #[derive(Clone, Copy, Debug)]
@@ -222,6 +226,29 @@ impl Net {
         Ok(answer)
     }
 
+    /// A body that comes in pieces, each after a latency of its own, and breaks off when its link does.
+    fn trickle(self: Arc<Self>, from: usize, peer: OwnedServerName, body: Bytes) -> BodyStream {
+        let to = self.lock().names.get(&peer).copied().expect("it has just answered");
+        let pieces = stream::try_unfold((self, body), move |(net, mut body)| {
+            let peer = peer.clone();
+            async move {
+                if body.is_empty() {
+                    return Ok(None);
+                }
+                let latency = net.lock().latency();
+                sleep(latency).await;
+                if !net.lock().is_linked(from, to) {
+                    net.note(format_args!("{from} < {to} broke off"));
+                    let reason = "the link is cut".to_owned();
+                    return Err(TransportError::Broken { destination: peer.to_string(), reason });
+                }
+                let piece = body.split_to(body.len().min(PIECE_BYTES));
+                Ok(Some((piece, (net, body))))
+            }
+        });
+        pieces.boxed()
+    }
+
     /// Lets a server work on a request. `None` when the server dies over it.
     async fn deliver(&self, from: usize, to: usize, request: Request<Bytes>) -> Option<Response<Bytes>> {
         let task = {
@@ -254,13 +281,16 @@ impl State {
         self.nodes[a].is_some() && self.nodes[b].is_some() && !self.cut.contains(&(a.min(b), a.max(b)))
     }
 
+    fn latency(&mut self) -> Duration {
+        let (low, high) = self.weather.latency_ms;
+        Duration::from_millis(self.random.random_range(low..=high))
+    }
+
     fn plan(&mut self, from: usize, destination: &ServerName) -> Option<Trip> {
         let to = *self.names.get(destination)?;
         self.requests += 1;
         self.last_request = Instant::now();
-        let (low, high) = self.weather.latency_ms;
-        let mut latency = || Duration::from_millis(self.random.random_range(low..=high));
-        let (there, back) = (latency(), latency());
+        let (there, back) = (self.latency(), self.latency());
         let request_lost = self.random.random_range(0..100) < self.weather.requests_lost;
         let answer_lost = self.random.random_range(0..100) < self.weather.answers_lost;
         Some(Trip { to, linked: self.is_linked(from, to), there, back, request_lost, answer_lost })
@@ -288,5 +318,16 @@ impl Transport for Port {
         response_bytes_max: usize,
     ) -> BoxFuture<'a, Result<Response<Bytes>, TransportError>> {
         Box::pin(self.net.carry(self.from, destination, request, response_bytes_max))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<BodyStream>, TransportError>> {
+        Box::pin(async move {
+            let answer = self.net.carry(self.from, destination, request, usize::MAX).await?;
+            Ok(answer.map(|body| self.net.clone().trickle(self.from, destination.to_owned(), body)))
+        })
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hearth_core::{
     home::Registration,
     ports::Ports,
-    server::{Config, Homeserver},
-    store::{Backend, CrashDisk, StoreConfig, Threading},
+    server::{Config, Homeserver, MediaConfig},
+    store::{Backend, BlobPlace, CrashDisk, MemoryDisk, StoreConfig, Threading},
     types::LocalServer,
 };
 use http::{Request, Response};
@@ -36,6 +36,7 @@ pub struct Phone {
     /// The net that it is in.
     pub net: Arc<Net>,
     disk: CrashDisk,
+    files: MemoryDisk,
     random: Arc<SimRandom>,
     running: Mutex<Option<Running>>,
     /// Odd while the phone is on; moves on with each start and end.
@@ -58,6 +59,7 @@ impl Phone {
             local,
             net: net.clone(),
             disk: CrashDisk::new(),
+            files: MemoryDisk::new(),
             random: Arc::new(SimRandom::new(seed)),
             running: Mutex::new(None),
             life: watch::channel(0).0,
@@ -72,7 +74,8 @@ impl Phone {
         }
         let backend = Backend::Crash(self.disk.clone());
         let store = StoreConfig { backend, threading: Threading::Inline, cache_bytes: CACHE_BYTES };
-        let config = Config { local: self.local.clone(), store, registration: Registration::Open };
+        let media = MediaConfig::at(BlobPlace::Memory(self.files.clone()));
+        let config = Config { local: self.local.clone(), store, media, registration: Registration::Open };
         let ports = Ports {
             transport: self.net.transport(self.number),
             clock: self.clock.clone(),
@@ -91,6 +94,7 @@ impl Phone {
         let Some(running) = self.running.lock().unwrap().take() else { return };
         self.net.down(self.number);
         self.disk.crash();
+        self.files.crash();
         running.server.kill();
         self.life.send_modify(|life| *life += 1);
     }

@@ -1,7 +1,7 @@
 //! `GET` and `POST /_matrix/client/v3/login`. Client-server API, "Login".
 //!
-//! By password, with a user id or its localpart. Deliberately absent: login by token and single sign-on, which need a web
-//! page of ours.
+//! By password, with a user id or its localpart; or by a token that the person's own app on this phone made. Deliberately
+//! absent: single sign-on, which needs a web page of ours.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::{
         client::session::{
-            get_login_types::v3::{self as get_login_types, LoginType, PasswordLoginType},
+            get_login_types::v3::{self as get_login_types, LoginType, PasswordLoginType, TokenLoginType},
             login::v3::{self as login, LoginInfo},
         },
         error::ErrorKind,
@@ -25,6 +25,7 @@ use crate::{
         frame::{Open, route},
     },
     home::Home,
+    store::UserKey,
     types::limits,
     users::{
         accounts, password,
@@ -39,32 +40,22 @@ pub(super) fn routes(router: Router<Arc<Home>>) -> Router<Arc<Home>> {
 }
 
 async fn types(_: State<Arc<Home>>, _: Open<get_login_types::Request>) -> Result<get_login_types::Response, ApiError> {
-    Ok(get_login_types::Response::new(vec![LoginType::Password(PasswordLoginType::new())]))
+    Ok(get_login_types::Response::new(vec![
+        LoginType::Password(PasswordLoginType::new()),
+        LoginType::Token(TokenLoginType::new()),
+    ]))
 }
 
 async fn post_login(
     State(home): State<Arc<Home>>,
     Open { request }: Open<login::Request>,
 ) -> Result<login::Response, ApiError> {
-    let LoginInfo::Password(given) = request.login_info else {
-        return Err(ApiError::unknown("the only login type here is `m.login.password`"));
-    };
     let device = device_of(request.device_id, request.initial_device_display_name)?;
-    let user = user_of(&home, &given)?;
-    let view = home.store.snapshot()?;
-    let account = user.as_ref().map(|user| accounts::find_by_id(&view, user)).transpose()?.flatten();
-    drop(view);
-    let stored = account.as_ref().and_then(|(_, account)| account.password.clone());
-    // An unknown user costs the same work as a wrong password, so that the time taken does not tell who lives here.
-    let is_right = password::verify(&home, given.password, stored).await?;
-    let (user, (user_key, account)) = user.zip(account).ok_or_else(wrong)?;
-    if account.deactivated {
-        let message = "this account was deactivated";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, message));
-    }
-    if !is_right {
-        return Err(wrong());
-    }
+    let (user, user_key) = match request.login_info {
+        LoginInfo::Password(given) => by_password(&home, given).await?,
+        LoginInfo::Token(given) => by_token(&home, &given.token)?,
+        _ => return Err(ApiError::unknown("the login types here are `m.login.password` and `m.login.token`")),
+    };
     let session = NewSession::new(&home, device.id, device.display_name);
     let opened = session.clone();
     let job = move |tx: &mut crate::store::WriteTx<'_>| -> Result<(), ApiError> {
@@ -76,6 +67,28 @@ async fn post_login(
     };
     home.store.write(job).await?;
     Ok(login::Response::new(user, opened.token, opened.device.into()))
+}
+
+fn by_token(home: &Home, token: &str) -> Result<(OwnedUserId, UserKey), ApiError> {
+    let wrong = || ApiError::forbidden("the login token is wrong, was used, or is too old");
+    let user = home.take_login_token(token).ok_or_else(wrong)?;
+    Ok((user.id(&home.store.snapshot()?)?, user))
+}
+
+async fn by_password(home: &Home, given: login::Password) -> Result<(OwnedUserId, UserKey), ApiError> {
+    let user = user_of(home, &given)?;
+    let view = home.store.snapshot()?;
+    let account = user.as_ref().map(|user| accounts::find_by_id(&view, user)).transpose()?.flatten();
+    drop(view);
+    let stored = account.as_ref().and_then(|(_, account)| account.password.clone());
+    // An unknown user costs the same work as a wrong password, so that the time taken does not tell who lives here.
+    let is_right = password::verify(home, given.password, stored).await?;
+    let (user, (user_key, account)) = user.zip(account).ok_or_else(wrong)?;
+    if account.deactivated {
+        let message = "this account was deactivated";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, message));
+    }
+    if is_right { Ok((user, user_key)) } else { Err(wrong()) }
 }
 
 fn wrong() -> ApiError {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State};
 use http::StatusCode;
 use ruma::{
-    CanonicalJsonObject, OwnedRoomAliasId, OwnedUserId, RoomAliasId, RoomId, UserId,
+    CanonicalJsonObject, OwnedRoomAliasId, OwnedUserId, RoomAliasId,
     api::{
         client::room::{
             Visibility,
@@ -32,7 +32,6 @@ use crate::{
     rooms::{
         RoomError,
         create::{self, InitialEvent, NewRoom, Preset},
-        membership::{Action, Step},
     },
 };
 
@@ -48,7 +47,7 @@ async fn create_room(State(home): State<Arc<Home>>, call: Authed<Request>) -> Re
     }
     let (invites, is_direct) = (new.invites.clone(), new.is_direct);
     let room = create::create(&home, new).await.map_err(refused)?;
-    invite_afar(&home, &call.user, &room, &invites, is_direct).await;
+    steps::invite_afar(&home, &call.user, &room, &invites, is_direct).await;
     Ok(Response::new(room))
 }
 
@@ -110,22 +109,4 @@ fn local_alias(home: &Home, name: &str) -> Result<OwnedRoomAliasId, ApiError> {
         return Err(malformed());
     }
     RoomAliasId::parse(format!("#{name}:{}", home.server_name())).map_err(|_| malformed())
-}
-
-/// Invites the users of other servers, one after the other, so that each invite builds on the one before.
-async fn invite_afar(home: &Home, sender: &UserId, room: &RoomId, users: &[OwnedUserId], is_direct: bool) {
-    let mut invited = std::collections::BTreeSet::new();
-    for user in users.iter().filter(|user| !home.is_local(user.server_name())) {
-        if !invited.insert(user) {
-            continue;
-        }
-        let mut step = Step::new(Action::Invite, room, sender, user, None);
-        if is_direct {
-            step.content.insert("is_direct".into(), true.into());
-        }
-        // The room exists: failing the request now would make the client create another one.
-        if let Err(error) = steps::invite(home, step).await {
-            tracing::warn!(%error, %room, %user, "an invite did not arrive; it can be sent again");
-        }
-    }
 }

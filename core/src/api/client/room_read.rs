@@ -48,7 +48,7 @@ async fn event(
 
 /// How the caller is shown events.
 pub(super) fn reader<'a, T>(home: &Home, call: &'a Authed<T>) -> Reader<'a> {
-    Reader { user: call.user_key, device: &call.device, now: home.now(), without_room_id: false }
+    Reader { user: call.user_key, device: &call.device, now: home.now(), without_room_id: false, bundles: true }
 }
 
 /// A room that the caller may read, at one moment.

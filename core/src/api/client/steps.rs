@@ -5,7 +5,8 @@
 //! the one must not know the other.
 
 use ruma::{
-    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, RoomId, UserId, serde::Raw,
+    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId, RoomId, UserId,
+    serde::Raw,
 };
 
 use crate::{
@@ -32,7 +33,7 @@ pub(super) fn canonical<T>(raw: &Raw<T>) -> Result<CanonicalJsonObject, ApiError
 ///
 /// # Errors
 /// [`RoomError::NotFound`] for a name that nobody gave; the network's failures for a name of another server.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     home: &Home,
     room: OwnedRoomOrAliasId,
     mut via: Vec<OwnedServerName>,
@@ -51,7 +52,7 @@ pub(super) async fn resolve(
 ///
 /// # Errors
 /// See [`way_in`] and [`act`], and the network's.
-pub(super) async fn join(
+pub(crate) async fn join(
     home: &Home,
     user: &UserId,
     room: &RoomId,
@@ -99,7 +100,7 @@ pub(super) async fn knock(
 ///
 /// # Errors
 /// See [`way_out`] and [`act`], and the network's.
-pub(super) async fn leave(home: &Home, user: &UserId, room: &RoomId, reason: Option<String>) -> Result<(), RoomError> {
+pub(crate) async fn leave(home: &Home, user: &UserId, room: &RoomId, reason: Option<String>) -> Result<(), RoomError> {
     let way = way_out(&home.store.snapshot()?, user, room)?;
     match way {
         Way::Done => Ok(()),
@@ -112,7 +113,7 @@ pub(super) async fn leave(home: &Home, user: &UserId, room: &RoomId, reason: Opt
 ///
 /// # Errors
 /// [`RoomError::NotFound`] for a user of this server who does not exist; see [`act`], and the network's.
-pub(super) async fn invite(home: &Home, step: Step) -> Result<OwnedEventId, RoomError> {
+pub(crate) async fn invite(home: &Home, step: Step) -> Result<OwnedEventId, RoomError> {
     if home.is_local(step.target.server_name()) {
         must_exist(home, &step.target)?;
         return act(home, step).await;
@@ -121,11 +122,30 @@ pub(super) async fn invite(home: &Home, step: Step) -> Result<OwnedEventId, Room
     federation::invite(home, &step.sender, &step.target, &step.room, content).await
 }
 
+/// Invites those of some users who live on other servers to a new room, one after the other, so that each invite builds on
+/// the one before.
+pub(crate) async fn invite_afar(home: &Home, sender: &UserId, room: &RoomId, users: &[OwnedUserId], is_direct: bool) {
+    let mut invited = std::collections::BTreeSet::new();
+    for user in users.iter().filter(|user| !home.is_local(user.server_name())) {
+        if !invited.insert(user) {
+            continue;
+        }
+        let mut step = Step::new(Action::Invite, room, sender, user, None);
+        if is_direct {
+            step.content.insert("is_direct".into(), true.into());
+        }
+        // The room exists: failing the request now would make the client create another one.
+        if let Err(error) = invite(home, step).await {
+            tracing::warn!(%error, %room, %user, "an invite did not arrive; it can be sent again");
+        }
+    }
+}
+
 /// Refuses a user of this server who has no account: an invite to a mistyped name would wait for ever.
 ///
 /// # Errors
 /// [`RoomError::NotFound`].
-pub(super) fn must_exist(home: &Home, user: &UserId) -> Result<(), RoomError> {
+pub(crate) fn must_exist(home: &Home, user: &UserId) -> Result<(), RoomError> {
     let account = accounts::find_by_id(&home.store.snapshot()?, user)?;
     match account {
         Some((_, account)) if !account.deactivated => Ok(()),

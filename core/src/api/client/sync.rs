@@ -29,7 +29,7 @@ use crate::{
     home::Home,
     store::UserKey,
     sync::{self, SyncRequest},
-    types::SyncToken,
+    types::SyncPlace,
     users::filters,
 };
 
@@ -40,9 +40,12 @@ pub(super) fn routes(router: Router<Arc<Home>>) -> Router<Arc<Home>> {
 
 async fn sync_events(State(home): State<Arc<Home>>, call: Authed<Ask>) -> Result<Answer, ApiError> {
     let Ask(request) = call.request;
-    let since = request.since.as_deref().map(str::parse::<SyncToken>).transpose();
+    let since = request.since.as_deref().map(str::parse::<SyncPlace>).transpose();
+    let since = since.map_err(|error| ApiError::invalid_param(error.to_string()))?;
     let request = SyncRequest {
-        since: since.map_err(|error| ApiError::invalid_param(error.to_string()))?,
+        since: since.map(|place| place.log),
+        inbox_since: since.map(|place| place.inbox),
+        typing: since.and_then(|place| place.typing),
         filter: filter(&home, call.user_key, request.filter)?,
         full_state: request.full_state,
         use_state_after: request.use_state_after,

@@ -57,7 +57,7 @@ async fn create_knock_event(
         let view = home.store.snapshot()?;
         let room = room_for(&view, &request.room_id, &origin)?;
         let pdu = signed(&home, &room, &origin, &request.event_id, &request.pdu, &MembershipState::Knock)?;
-        (pdu, shown_state(&view, &room)?)
+        (pdu, shown_state(&view, &room, None)?)
     };
     take_in(&home, &request.room_id, pdu).await?;
     let shown = shown.iter().map(|pdu| RawStrippedState::Pdu(pdu.json().to_owned())).collect();

@@ -48,9 +48,7 @@ async fn send_transaction_message(State(home): State<Arc<Home>>, call: Signed<Re
     }
     // First, because they may hold the keys that the events are read with, and because a transaction that is remembered as
     // answered must have been taken whole.
-    for message in &request.edus {
-        edu::take(&home, &origin, message.json()).await?;
-    }
+    edu::take_all(&home, &origin, request.edus.iter().map(|edu| edu.json())).await?;
     let has_pdus = !request.pdus.is_empty();
     let verdicts = federation::receive(&home, &origin, request.pdus).await?;
     if has_pdus {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     api::testing::{Answer, Person, Phone, password_of, proof},
     home::Registration,
+    store::UserKey,
 };
 
 const REGISTER: &str = "/_matrix/client/v3/register";
@@ -24,6 +25,20 @@ async fn log_in(phone: &Phone, user: &str, password: &str) -> Answer {
 /// Whether a token still opens the door.
 async fn is_valid(phone: &Phone, token: &str) -> bool {
     phone.call(Method::GET, WHOAMI, Some(token), None).await.status.is_success()
+}
+
+#[tokio::test]
+async fn a_login_token_lets_one_client_in_once() {
+    let phone = Phone::new(1);
+    let alice = phone.person("alice").await;
+    let key = UserKey::find(&phone.home.store.snapshot().unwrap(), &alice.user).unwrap().unwrap();
+    let token = phone.home.make_login_token(key);
+    let login = |token: &str| json!({ "type": "m.login.token", "token": token });
+    post(&phone, LOGIN, login("wrong")).await.is_error(403, "M_FORBIDDEN");
+    let answer = post(&phone, LOGIN, login(&token)).await.ok();
+    assert_eq!(answer["user_id"], alice.user.as_str());
+    assert_ne!(answer["device_id"], alice.device.as_str());
+    post(&phone, LOGIN, login(&token)).await.is_error(403, "M_FORBIDDEN");
 }
 
 #[tokio::test]
@@ -129,7 +144,7 @@ async fn login_by_localpart_by_user_id_and_the_old_way() {
     let phone = Phone::new(1);
     let ana = phone.person("ana").await;
     let flows = phone.call(Method::GET, LOGIN, None, None).await.ok();
-    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }] }));
+    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }, { "type": "m.login.token" }] }));
     for name in ["ana", "Ana", ana.user.as_str()] {
         let session = log_in(&phone, name, &password_of("ana")).await.ok();
         assert_eq!(session["user_id"], ana.user.as_str());
@@ -150,7 +165,7 @@ async fn login_refuses_alike_whom_it_knows_and_whom_it_does_not() {
         assert_eq!((unknown.status, &unknown.body), (known.status, &known.body), "{name}");
     }
     log_in(&phone, "ana", "").await.is_error(403, "M_FORBIDDEN");
-    post(&phone, LOGIN, json!({ "type": "m.login.token", "token": "x" })).await.is_error(400, "M_UNKNOWN");
+    post(&phone, LOGIN, json!({ "type": "m.login.sso" })).await.is_error(400, "M_UNKNOWN");
     let nobody = json!({ "type": "m.login.password", "password": "x" });
     post(&phone, LOGIN, nobody).await.is_error(400, "M_MISSING_PARAM");
 }

@@ -23,9 +23,9 @@ use tower::ServiceExt;
 
 use crate::{
     home::Registration,
-    ports::{BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError},
+    ports::{BodyStream, BoxFuture, Clock, PeerServer, Ports, Random, Transport, TransportError, in_one_piece},
     rooms::Room,
-    server::{Config, Homeserver},
+    server::{Config, Homeserver, MediaConfig},
     store::{RoomKey, StoreConfig, Stored, View},
     types::{LocalServer, Millis},
 };
@@ -38,6 +38,8 @@ pub(super) struct Net {
     pub(super) mute: Mutex<BTreeSet<OwnedServerName>>,
     /// Transactions with this text in them are refused with 400, as by a server that cannot read it.
     pub(super) unreadable: Mutex<Option<String>>,
+    /// Transactions get lost, and everything else gets through.
+    held: Mutex<bool>,
     /// What was asked of whom: origin, destination, method and path.
     pub(super) asked: Mutex<Vec<(OwnedServerName, OwnedServerName, String)>>,
 }
@@ -55,6 +57,10 @@ impl Net {
     fn is_cut(&self, a: &ServerName, b: &ServerName) -> bool {
         let cut = self.cut.lock().unwrap();
         cut.contains(&(a.to_owned(), b.to_owned())) || cut.contains(&(b.to_owned(), a.to_owned()))
+    }
+
+    pub(super) fn hold(&self, held: bool) {
+        *self.held.lock().unwrap() = held;
     }
 
     pub(super) fn clear(&self) {
@@ -91,7 +97,8 @@ impl Transport for Wire {
             let unreachable =
                 || TransportError::Unreachable { destination: destination.to_string(), reason: "cut".into() };
             let is_mute = self.net.mute.lock().unwrap().contains(&self.from);
-            if is_mute || self.net.is_cut(&self.from, destination) {
+            let is_held = *self.net.held.lock().unwrap() && what.contains("/send/");
+            if is_mute || is_held || self.net.is_cut(&self.from, destination) {
                 return Err(unreachable());
             }
             self.net.asked.lock().unwrap().push((self.from.clone(), destination.to_owned(), what));
@@ -111,6 +118,14 @@ impl Transport for Wire {
             }
             Ok(Response::from_parts(parts, body))
         })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        destination: &'a ServerName,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<BodyStream>, TransportError>> {
+        Box::pin(async move { Ok(in_one_piece(self.request(destination, request, usize::MAX).await?)) })
     }
 }
 
@@ -155,7 +170,8 @@ pub(super) fn open(net: &Arc<Net>, seed: u8, store: StoreConfig) -> Homeserver {
         clock: Arc::new(Ticking(AtomicU64::new(1_800_000_000_000))),
         random: Arc::new(Seeded(Mutex::new(ChaCha8Rng::seed_from_u64(seed.into())))),
     };
-    let server = Homeserver::open(Config { local, store, registration: Registration::Open }, ports).unwrap();
+    let config = Config { local, store, media: MediaConfig::memory(), registration: Registration::Open };
+    let server = Homeserver::open(config, ports).unwrap();
     server.start();
     net.routers.lock().unwrap().insert(name, server.federation_router());
     server

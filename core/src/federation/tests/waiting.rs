@@ -45,6 +45,30 @@ async fn an_invite_that_was_taken_back_is_seen_as_taken_back() {
     assert_eq!(bob.stands(&room), Some(Standing::Leave));
 }
 
+/// A ban and its end went through the outbox while the invite that followed came directly: the late news took the
+/// invite away for good.
+#[tokio::test(start_paused = true)]
+async fn an_invite_that_overtook_an_unban_stays() {
+    let (net, alice, bob) = pair().await;
+    let room = alice.create("12", "private_chat").await;
+    alice.invite(&room, &bob).await;
+    bob.join(&room, &alice).await;
+    settle().await;
+    for step in ["kick", "ban", "unban"] {
+        alice.call("POST", &format!("/rooms/{room}/{step}"), json!({ "user_id": bob.user })).await;
+        settle().await;
+        net.hold(true);
+    }
+    alice.invite(&room, &bob).await;
+    assert_eq!(bob.stands(&room), Some(Standing::Invite));
+    net.hold(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let view = alice.server.home().store.snapshot().unwrap();
+    assert_eq!(outbox::pending(&view, &bob.name()).unwrap(), 0, "the late news has arrived");
+    assert_eq!(bob.stands(&room), Some(Standing::Invite));
+    bob.join(&room, &alice).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn letters_come_in_order_and_the_newest_of_a_slot_alone() {
     let (net, alice, bob, carol) = three().await;

@@ -2,13 +2,18 @@
 //! the loopback interface, so that it bothers nobody.
 //!
 //! Everything that it prints it has checked. It goes through the client API alone, as any Matrix client would, but for the
-//! switch that takes a node off the network.
+//! switch that takes a node off the network. Two more phones then chat through Hearth's own encrypted client.
 
 mod phone;
 mod report;
+mod secret;
 mod story;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -28,11 +33,17 @@ pub(crate) struct DemoArguments {
     data: Option<PathBuf>,
 }
 
+/// What unmodified clients do, and then what Hearth's own does.
+async fn both(data: &Path, report: &mut Report) -> Result<()> {
+    tell(data, report).await?;
+    secret::tell(data, report).await
+}
+
 pub(crate) async fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
     let temporary = tempfile::tempdir().context("no temporary directory")?;
     let data = arguments.data.clone().unwrap_or_else(|| temporary.path().to_owned());
     let mut report = Report::new(!arguments.json);
-    let told = tokio::time::timeout(TIME_MAX, tell(&data, &mut report)).await;
+    let told = tokio::time::timeout(TIME_MAX, both(&data, &mut report)).await;
     match told {
         Ok(Ok(())) => {}
         Ok(Err(error)) => report.failed(&format!("{error:#}")),

@@ -4,6 +4,7 @@
 //! one sentence on standard error that says what and why.
 #![forbid(unsafe_code)]
 
+mod chat;
 mod demo;
 mod id;
 mod local;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Run a homeserver, with its client API on loopback.
     Run(run::RunArguments),
+    /// Chat with end-to-end encryption, driven by lines of JSON.
+    Chat(chat::ChatArguments),
     /// Print the server's name and a contact.
     Id(id::IdArguments),
     /// Ask a running homeserver how it is.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(async {
             match arguments.command {
                 Command::Run(arguments) => run::run(arguments).await.map(|()| ExitCode::SUCCESS),
+                Command::Chat(arguments) => chat::chat(arguments).await.map(|()| ExitCode::SUCCESS),
                 Command::Id(arguments) => id::id(&arguments).map(|()| ExitCode::SUCCESS),
                 Command::Status(arguments) => status::status(&arguments).await.map(|()| ExitCode::SUCCESS),
                 Command::Demo(arguments) => demo::demo(&arguments).await,

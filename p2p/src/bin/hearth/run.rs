@@ -48,13 +48,23 @@ enum Registrations {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Discoveries {
+pub(crate) enum Discoveries {
     /// On every network of this machine.
     All,
     /// On this machine only.
     Loopback,
     /// Nowhere.
     Off,
+}
+
+impl From<Discoveries> for Discovery {
+    fn from(where_to_look: Discoveries) -> Self {
+        match where_to_look {
+            Discoveries::All => Self::All,
+            Discoveries::Loopback => Self::Loopback,
+            Discoveries::Off => Self::Off,
+        }
+    }
 }
 
 pub(crate) async fn run(arguments: RunArguments) -> Result<()> {
@@ -87,17 +97,12 @@ fn config(arguments: RunArguments) -> Result<NodeConfig> {
             _ => bail!("--registration token needs the token in the environment variable HEARTH_REGISTRATION_TOKEN"),
         },
     };
-    let discovery = match arguments.discovery {
-        Discoveries::All => Discovery::All,
-        Discoveries::Loopback => Discovery::Loopback,
-        Discoveries::Off => Discovery::Off,
-    };
     Ok(NodeConfig {
         data: arguments.data,
         server_name: arguments.server_name,
         listen: arguments.listen,
         peers: arguments.peer,
-        discovery,
+        discovery: arguments.discovery.into(),
         client_listen: Some(arguments.client_listen),
         registration,
     })
@@ -132,7 +137,7 @@ pub(crate) fn contact_user(name: Option<&str>, server: &ruma::ServerName) -> Res
     UserId::parse(format!("@{localpart}:{server}")).with_context(|| format!("`{name}` is no name for an account"))
 }
 
-fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEARTH_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,hearth_core=info,hearth_p2p=info"));
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);

@@ -6,7 +6,7 @@ use libp2p::{PeerId, StreamProtocol, Swarm, SwarmBuilder, swarm::dial_opts::Dial
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::streams::{Admission, Inbound, Open, Streams};
+use crate::streams::{Admission, Inbound, Lane, Open, Streams};
 
 /// Our own stream behaviour without anything that holds it back: it is the client side that is honest, not the behaviour.
 fn raw() -> (Swarm<Streams>, mpsc::Receiver<Inbound>) {
@@ -21,7 +21,7 @@ fn raw() -> (Swarm<Streams>, mpsc::Receiver<Inbound>) {
 }
 
 /// What this process holds in memory, in KiB.
-fn resident_kib() -> usize {
+pub(super) fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -33,8 +33,8 @@ async fn flood(mut swarm: Swarm<Streams>, peer: PeerId, count: usize, opened: on
     let mut opened = Some(opened);
     loop {
         while asked < count && wishes.len() < 32 {
-            let (wish, answer) = oneshot::channel();
-            let _must_dial = swarm.behaviour_mut().open(peer, Open(wish));
+            let (asker, answer) = oneshot::channel();
+            let _must_dial = swarm.behaviour_mut().open(peer, Open { lane: Lane::Events, asker });
             wishes.push(answer);
             asked += 1;
         }
@@ -59,7 +59,7 @@ async fn flood(mut swarm: Swarm<Streams>, peer: PeerId, count: usize, opened: on
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_streams_cost_little_and_others_are_served() {
-    assert_eq!(crate::streams::PROTOCOL, StreamProtocol::new("/hearth/fed/1"));
+    assert_eq!(Lane::Events.protocol(), StreamProtocol::new("/hearth/fed/1"));
     let (alice, _alices) = node(Discovery::Off).await;
     let (bob, _bobs) = node(Discovery::Off).await;
     introduce(&alice, &bob).await;
