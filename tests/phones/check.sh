@@ -86,7 +86,7 @@ stubs() {
 # Of the three kinds of library that the crate makes, only the one that Android loads: each would be optimized as a whole.
 android_library() {
     run cargo rustc "${CARGO[@]}" --crate-type cdylib --target "$ANDROID"
-    aligned
+    aligned && undefined
 }
 
 # Phones with pages of 16 KB load nothing that is aligned to less.
@@ -96,6 +96,16 @@ aligned() {
     printf '  alignment of the segments that are loaded: %s\n' "$(sort <<<"$segments" | uniq -c | xargs)"
     [[ -n $segments ]] && ! grep -qvx 0x4000 <<<"$segments" ||
         { echo "$LIBRARY is not aligned to 16 KB (see ffi/build.rs)" >&2 && return 1; }
+}
+
+# What the library wants of the system. The linker takes a weak symbol that the stubs lack; it is null then, and the code asks.
+undefined() {
+    local wanted=$CACHE/wanted weak
+    nm --dynamic --undefined-only "$LIBRARY" | awk '{ print $NF, $(NF - 1) }' >"$wanted"
+    weak=$(awk '$2 != "U" { print $1 }' "$wanted" | xargs)
+    printf '  symbols of the system: %d, and if it has them: %s\n' "$(grep -c ' U$' "$wanted")" "$weak"
+    awk 'NR == FNR { listed[$1]; next } $2 == "U" && !($1 in listed) { print "Android 24 lacks " $1; lacks = 1 } END { exit lacks }' \
+        "$STUBS/list" "$wanted" >&2
 }
 
 rustup target list --installed | grep -qx "$ANDROID" && rustup target list --installed | grep -qx "$IOS" ||

@@ -4,8 +4,9 @@
     tests/phones/sizes.py libhearth_ffi.so [--max-mb N]
 
 The library must still have its symbols; what ships has none, so its size is that of a stripped copy. A symbol counts for the
-crate whose path comes first in its name: code that a crate makes others instantiate (a generic function) counts for itself, as
-in cargo-bloat. What has no symbol (tables for unwinding, relocations, most texts) is in the sections, not among the crates.
+crate that its name speaks of first. A name says on what type a function of the standard library works only where it drops a
+value or implements a trait; the rest of generic code counts for the crate that wrote it. What has no symbol (tables for
+unwinding, relocations, most texts) is in the sections, not among the crates.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections import Counter, defaultdict
 MB = 1_000_000
 CRATES_SHOWN = 40
 SYMBOLS_SHOWN = 15
+STANDARD = {"core", "alloc", "std"}
 # Prefixes of C symbols, which have no path.
 C_PARTS = {"aws_lc_": "aws-lc-sys", "ring_core_": "ring", "blake3_": "blake3", "uniffi_": "hearth_ffi", "ffi_": "hearth_ffi"}
 
@@ -61,14 +63,14 @@ def symbols(library: str) -> list[tuple[int, str]]:
 
 
 def crate_of(name: str) -> str:
-    """The crate that a demangled name starts with, looking into `<T as Trait>` and past `&mut`, `dyn` and the like."""
-    match = re.match(r"(?:[<&*(\[]|mut |const |dyn |for<[^>]*> |unsafe |extern \"[^\"]*\" |fn\()*(\w+)(::)?", name)
-    if match and match[2]:
-        return match[1]
+    """The first crate that a demangled name speaks of, preferably not one of the standard library."""
+    crates = re.findall(r"(?<![\w:])([a-z]\w*)::", name)
+    if crates:
+        return next((crate for crate in crates if crate not in STANDARD), crates[0])
     for prefix, crate in C_PARTS.items():
         if name.startswith(prefix):
             return crate
-    return "(no crate in the name)"
+    return "(C and assembler that name no crate)"
 
 
 def main() -> int:
