@@ -41,6 +41,9 @@ mkdir -p "$CACHE"
 CACHE=$(cd "$CACHE" && pwd)
 LIBRARY=$CACHE/cargo/$ANDROID/phone/libhearth_ffi.so
 STUBS=$CACHE/stubs
+# What a profile cannot say; android/build-aar.sh says the same. At opt-level z LLVM makes a function of every few instructions
+# that occur twice, and forgets that each takes some 40 bytes of tables for unwinding: less than that is no gain.
+CODEGEN=(-Cllvm-args=-outliner-benefit-threshold=40)
 CARGO=(--locked --package hearth-ffi --lib --profile phone --target-dir "$CACHE/cargo")
 
 # Prints a command, then runs it, and says how long it took.
@@ -85,7 +88,7 @@ stubs() {
 
 # Of the three kinds of library that the crate makes, only the one that Android loads: each would be optimized as a whole.
 android_library() {
-    run cargo rustc "${CARGO[@]}" --crate-type cdylib --target "$ANDROID"
+    run cargo rustc "${CARGO[@]}" --crate-type cdylib --target "$ANDROID" -- "${CODEGEN[@]}"
     aligned && undefined
 }
 
@@ -112,6 +115,8 @@ rustup target list --installed | grep -qx "$ANDROID" && rustup target list --ins
     run rustup target add "$ANDROID" "$IOS"
 compiler
 stubs
+# Stripped before it is measured.
+export CARGO_PROFILE_PHONE_DEBUG=false
 if [[ $SIZE ]]; then
     android_library
     run python3 "$here/sizes.py" "$LIBRARY"
