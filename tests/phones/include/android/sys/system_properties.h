@@ -1,0 +1,1 @@
+/* Included by aws-lc on Android, which uses nothing of it. */
