@@ -102,14 +102,19 @@ class ApiParticipant(Participant):
         return [*super().logs(), (f"{self.name}'s phone", self.phone.lines)]
 
 
+def js_command(cache):
+    """The program that is matrix-js-sdk."""
+    # Modules are looked for beside the file that names them.
+    script = cache / "js" / "person.mjs"
+    shutil.copyfile(HERE / "js" / "person.mjs", script)
+    return [str(cache / "js" / "node_modules" / ".bin" / "node"), str(script)]
+
+
 class JsParticipant(ApiParticipant):
     """Somebody with matrix-js-sdk."""
 
     def __init__(self, binary, home, name, cache):
-        # Modules are looked for beside the file that names them.
-        script = cache / "js" / "person.mjs"
-        shutil.copyfile(HERE / "js" / "person.mjs", script)
-        super().__init__(binary, home, name, [str(cache / "js" / "node_modules" / ".bin" / "node"), str(script)])
+        super().__init__(binary, home, name, js_command(cache))
 
 
 class NioParticipant(ApiParticipant):
@@ -124,8 +129,17 @@ class NioParticipant(ApiParticipant):
 class ChatParticipant(Participant):
     """Somebody with Hearth's own client."""
 
-    def __init__(self, binary, home, name, _):
+    def __init__(self, binary, home, name, cache):
         super().__init__(binary, home, name)
+        self.cache = cache
+
+    def another(self, title):
+        """A second device of this user: matrix-js-sdk at this homeserver, whose client API is opened for it."""
+        access = self.person.do("clients")
+        person = Person(title, js_command(self.cache), self.home / f"{title}.log")
+        self.others.append(person)
+        person.open(homeserver=access["homeserver"], token=access["token"])
+        return person
 
     def start(self):
         """Starts the program, which is somebody from the start."""
@@ -143,8 +157,9 @@ class ChatParticipant(Participant):
         equal((self.person.user, self.person.device), (user, device), f"who {self.name} is after a restart")
 
     def end(self):
-        """Ends it, as it should end."""
-        self.ends(self.person)
+        """Ends all, as it should end, and the homeserver last."""
+        for person in reversed(self.persons()):
+            self.ends(person)
         lines = self.person.last_lines(100_000)
         expect(not any("panicked" in line for line in lines), f"{self.name} panicked")
 

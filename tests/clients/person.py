@@ -10,7 +10,8 @@ else goes to stderr.
 
 Verbs, with what they answer. A verb that names a room waits until the program knows the room.
 
-    open      homeserver, name, password, register   who, and the token: programs that need a homeserver only
+    open      homeserver, name, password, register   who, and the token: programs that need a homeserver only. `js` takes a
+                                          login token instead of the last three
     sign                                  {}: there is a cross-signing identity from now on
     who                                   user, device, ed25519 (the device's key)
     profile   user                        name, or null; an error while the user's homeserver is out of reach
@@ -30,7 +31,8 @@ Verbs, with what they answer. A verb that names a room waits until the program k
     state     room, event                 state, recipients {user: queued, on_their_phone, read, refused}: `hearth chat` only, as
     shown, read   room                    are: items as they are shown now; marks everything as read
     rooms, near                           invites; servers within reach: `hearth chat` only, as is
-    offline   offline                     {}: leaves the network, or returns
+    offline   offline                     {}: leaves the network, or returns; and
+    clients                               homeserver, token: opens the client API, and lets one more client of this person in
     quit                                  {}, then exit code 0
 
 Events:

@@ -64,12 +64,13 @@ async function asked(url, options = {}) {
     return answer;
 }
 
-async function session({ homeserver, name, password, register }) {
+async function session({ homeserver, name, password, register, token }) {
     const nobody = createClient({ baseUrl: homeserver, fetchFn: asked });
     const device = { initial_device_display_name: "matrix-js-sdk" };
     if (register) {
         return nobody.registerRequest({ username: name, password, auth: { type: "m.login.dummy" }, ...device });
     }
+    if (token) return nobody.loginRequest({ type: "m.login.token", token, ...device });
     const identifier = { type: "m.id.user", user: name };
     return nobody.loginRequest({ type: "m.login.password", identifier, password, ...device });
 }

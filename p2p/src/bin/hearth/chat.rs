@@ -1,7 +1,7 @@
 //! `hearth chat --json`: a person with Hearth's own encrypted client, driven by lines of JSON on standard input and output.
 //!
 //! For programs: test harnesses, scripts, a UI in another language before there are bindings. The protocol stands in
-//! `tests/clients/person.py`. The client API stays closed; nothing but the terminal speaks to this person.
+//! `tests/clients/person.py`. The client API stays closed until a command opens it for another client of the same person.
 
 mod told;
 mod verbs;
@@ -63,25 +63,20 @@ pub(crate) async fn chat(arguments: ChatArguments) -> Result<()> {
         discovery: arguments.discovery.into(),
         client_listen: None,
         registration: Registration::Closed,
-    })
-    .await?;
+    });
+    let node = Arc::new(node.await?);
     let outcome = speak(&node, StoreKey::new(store_key), &arguments.name).await;
     let stopped = node.stop().await.context("the last write failed");
     outcome.and(stopped)
 }
 
-async fn speak(node: &Node, store_key: StoreKey, name: &str) -> Result<()> {
+async fn speak(node: &Arc<Node>, store_key: StoreKey, name: &str) -> Result<()> {
     let localpart = contact_user(Some(name), &node.server_name())?.localpart().to_owned();
     let config = ChatConfig { store_key, localpart, display_name: Some(name.to_owned()), device_name: None };
     let chat = Chat::open(node.homeserver().home().clone(), config).await?;
     chat.start();
     let told = Told::start(&chat);
-    let verbs = Arc::new(Verbs {
-        network: node.network().clone(),
-        home: node.homeserver().home().clone(),
-        chat: chat.clone(),
-        told: told.clone(),
-    });
+    let verbs = Arc::new(Verbs { node: node.clone(), chat: chat.clone(), told: told.clone() });
     let turns = Arc::new(Semaphore::new(COMMANDS_AT_ONCE_MAX));
     let mut lines = commands();
     while let Some(line) = lines.recv().await {

@@ -1,6 +1,12 @@
 //! The commands, each with its answer.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use hearth_core::{
@@ -10,9 +16,8 @@ use hearth_core::{
         verification::UserTrust,
     },
     federation,
-    home::Home,
 };
-use hearth_p2p::node::Network;
+use hearth_p2p::node::Node;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 
@@ -24,8 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 const PAGE: usize = 100;
 
 pub(super) struct Verbs {
-    pub(super) network: Arc<Network>,
-    pub(super) home: Arc<Home>,
+    pub(super) node: Arc<Node>,
     pub(super) chat: Chat,
     pub(super) told: Arc<Told>,
 }
@@ -56,13 +60,17 @@ impl Verbs {
                 done(self.followed(&room, None).await?.mark_read(false).await)
             }
             "rooms" => Ok(json!({ "invites": self.told.invites() })),
-            "near" => Ok(json!({ "servers": self.home.near() })),
+            "near" => Ok(json!({ "servers": self.node.homeserver().home().near() })),
             "offline" => {
                 match command.get("offline").and_then(Value::as_bool) {
-                    Some(true) => self.network.switch_off().await,
-                    _ => self.network.switch_on().await?,
+                    Some(true) => self.node.network().switch_off().await,
+                    _ => self.node.network().switch_on().await?,
                 }
                 Ok(json!({}))
+            }
+            "clients" => {
+                let address = self.node.open_clients(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+                Ok(json!({ "homeserver": format!("http://{address}"), "token": self.chat.login_token() }))
             }
             "timeline" => self.timeline(&parse(command, "room")?).await,
             "verify" => self.verify(&parse(command, "user")?).await,
@@ -84,7 +92,7 @@ impl Verbs {
     }
 
     async fn profile(&self, user: &OwnedUserId) -> Result<Value> {
-        let profile = federation::query_profile(&self.home, user).await?;
+        let profile = federation::query_profile(self.node.homeserver().home(), user).await?;
         Ok(json!({ "name": profile.get("displayname") }))
     }
 
