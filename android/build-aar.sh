@@ -14,19 +14,16 @@ target=${CARGO_TARGET_DIR:-$root/target}
 jni=$root/android/hearth/build/jniLibs
 symbols=$root/android/hearth/build/outputs/aar/symbols
 
-# What ships is small: optimized for size, as a whole, without symbols. A panic unwinds, so that hostile input is an error and
-# no crash of the app. Both settings hold for this build alone.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
-export CARGO_PROFILE_RELEASE_PANIC=unwind CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
-# Phones with pages of 16 KB load nothing that is aligned to less.
-export RUSTFLAGS="${RUSTFLAGS:-} -Clink-arg=-Wl,-z,max-page-size=16384"
+# The profile `phone` of Cargo.toml, and what a profile cannot say: tests/phones/check.sh measures the same and says why. How the
+# library is linked, ffi/build.rs says.
+export RUSTFLAGS="${RUSTFLAGS:-} -Cllvm-args=-outliner-benefit-threshold=40"
 
 declare -A abis=([arm64-v8a]=aarch64-linux-android [armeabi-v7a]=armv7-linux-androideabi [x86_64]=x86_64-linux-android)
 rm -rf "$jni" "$symbols"
 for abi in "${!abis[@]}"; do
-    cargo ndk --target "$abi" --platform 24 build --locked --release --package hearth-ffi
+    cargo ndk --target "$abi" --platform 24 build --locked --profile phone --package hearth-ffi
     mkdir -p "$jni/$abi" "$symbols/$abi"
-    cp "$target/${abis[$abi]}/release/libhearth_ffi.so" "$symbols/$abi/"
+    cp "$target/${abis[$abi]}/phone/libhearth_ffi.so" "$symbols/$abi/"
     strip=("${ANDROID_NDK_HOME:?}"/toolchains/llvm/prebuilt/*/bin/llvm-strip)
     "${strip[0]}" --strip-unneeded -o "$jni/$abi/libhearth_ffi.so" "$symbols/$abi/libhearth_ffi.so"
 done

@@ -12,14 +12,11 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 build=$PWD/ios/build
 
-# What ships is small: optimized for size, as a whole. A panic unwinds, so that hostile input is an error and no crash of the app.
-# The lines of the source stay in the archive and go into the app's dSYM; Xcode strips the app.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
-export CARGO_PROFILE_RELEASE_PANIC=unwind CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
+# The profile `phone` of Cargo.toml. The lines of the source stay in the archive and go into the app's dSYM; Xcode strips the app.
 export IPHONEOS_DEPLOYMENT_TARGET=15.0
 
 for triple in aarch64-apple-ios aarch64-apple-ios-sim x86_64-apple-ios; do
-    cargo rustc --locked --release --package hearth-ffi --lib --crate-type staticlib --target "$triple"
+    cargo rustc --locked --profile phone --package hearth-ffi --lib --crate-type staticlib --target "$triple"
 done
 
 # The bindings describe what is in the library and are the same for every slice. They are made from the Mac's own, with symbols.
@@ -40,9 +37,9 @@ MAP
 
 # One slice for all simulators, on Macs of both kinds.
 lipo -create -output "$build/simulator/libhearth_ffi.a" \
-    "$target/aarch64-apple-ios-sim/release/libhearth_ffi.a" "$target/x86_64-apple-ios/release/libhearth_ffi.a"
+    "$target/aarch64-apple-ios-sim/phone/libhearth_ffi.a" "$target/x86_64-apple-ios/phone/libhearth_ffi.a"
 xcodebuild -create-xcframework -output "$build/hearth_ffiFFI.xcframework" \
-    -library "$target/aarch64-apple-ios/release/libhearth_ffi.a" -headers "$headers" \
+    -library "$target/aarch64-apple-ios/phone/libhearth_ffi.a" -headers "$headers" \
     -library "$build/simulator/libhearth_ffi.a" -headers "$headers"
 
 cd "$build"
