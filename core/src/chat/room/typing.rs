@@ -59,8 +59,8 @@ impl Room {
 }
 
 impl TypingFeed {
-    /// Who is typing now, without us and without who is blocked: at once the first time, and then whenever it is somebody else. `None` once the feed was
-    /// stopped or the client has ended.
+    /// Who is typing now, without us and without who is blocked: at once the first time, and then whenever it is somebody else.
+    /// `None` once the feed was stopped or the client has ended.
     pub async fn next(&self) -> Option<Vec<Typist>> {
         let mut state = self.state.lock().await;
         loop {
