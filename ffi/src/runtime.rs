@@ -7,12 +7,13 @@ use std::future::Future;
 
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::error::NodeError;
+use crate::{error::NodeError, watch::LISTENERS_AT_ONCE_MAX};
 
 /// Two threads: the engine and the swarm have threads or tasks of their own, and a phone has better uses for more.
 const WORKERS: usize = 2;
-/// Threads for foreign callbacks and files. Each subscription uses one at most, and only while the app's listener runs.
-const BLOCKING_MAX: usize = 64;
+/// Threads for foreign callbacks and files, made when they are needed and gone ten seconds later. Listeners take most of them at
+/// the most, so that an app whose listeners all block still gets its files and its keystore read.
+const BLOCKING_MAX: usize = LISTENERS_AT_ONCE_MAX + 64;
 
 /// A runtime that ends with its owner, from whatever thread that is dropped.
 #[derive(Debug)]

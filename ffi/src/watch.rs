@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinHandle},
+};
 
 use crate::{
     error::NodeError,
@@ -88,19 +91,32 @@ where
     }
 }
 
+/// Listeners of all nodes that run at once. Each takes a thread for as long as it does not return; further ones wait.
+pub(crate) const LISTENERS_AT_ONCE_MAX: usize = 256;
+
+static TURNS: Semaphore = Semaphore::const_new(LISTENERS_AT_ONCE_MAX);
+
 /// Calls a listener with one batch, and waits for it.
 pub(crate) async fn hand_over<T: Send + 'static>(
     listener: &(impl Fn(T) -> Result<(), ListenerError> + Clone + Send + 'static),
     batch: T,
 ) {
     let listener = listener.clone();
+    let turn = TURNS.acquire().await;
+    let called = call_out(move || {
+        // Held until the listener returns, also when nobody waits for it any more.
+        let _turn = turn;
+        listener(batch)
+    });
     // The first error is a panic or the end of the node, the second is the listener's own.
-    let failure = match call_out(move || listener(batch)).await {
+    let failure = match called.await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    tracing::warn!(failure, "a listener failed; it is called again with what comes next");
+    tracing::warn!("a listener failed; it is called again with what comes next");
+    // What an app's exception says is the app's, and may hold anything.
+    tracing::debug!(failure, "why the listener failed");
 }
 
 /// A future that borrows what it was made from.
