@@ -6,6 +6,7 @@ package org.hearth.cli
 
 import org.hearth.PATIENCE
 import java.io.File
+import java.io.IOException
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
 import kotlin.concurrent.thread
@@ -26,9 +27,13 @@ class Line(private val process: Process) {
 
     init {
         thread(isDaemon = true) {
-            process.inputStream.bufferedReader().forEachLine {
-                all.append(it).append('\n')
-                said.put(it)
+            try {
+                process.inputStream.bufferedReader().forEachLine {
+                    all.append(it).append('\n')
+                    said.put(it)
+                }
+            } catch (_: IOException) {
+                // Killed in the middle of a line, which is what this is for.
             }
         }
     }
