@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
-import java.util.Collections
+import java.util.concurrent.CopyOnWriteArrayList
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
@@ -138,7 +138,7 @@ class AbsenceTest {
     @Test
     fun `an event that a pause came between comes again, and the flow ends with the wipe`() = phones {
         val (ana, ben) = anaAndBen()
-        val seen = Collections.synchronizedList(mutableListOf<ULong>())
+        val seen = CopyOnWriteArrayList<ULong>()
         val collecting = scope.launch {
             ben.hearth.events.collect { event ->
                 seen += event.id
@@ -159,7 +159,7 @@ class AbsenceTest {
     @Test
     fun `a flow of events acknowledges what was collected`() = phones {
         val (ana, ben) = anaAndBen()
-        val events = Collections.synchronizedList(mutableListOf<String>())
+        val events = CopyOnWriteArrayList<String>()
         val collecting = scope.launch {
             ben.hearth.events.collect { event ->
                 when (val kind = event.kind) {

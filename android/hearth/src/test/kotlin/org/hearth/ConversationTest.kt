@@ -16,8 +16,8 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.awt.image.BufferedImage
 import java.io.File
-import java.util.Collections
 import java.util.Random
+import java.util.concurrent.CopyOnWriteArrayList
 import javax.imageio.ImageIO
 
 /** Two people, from a scanned code to everything that a chat has, over real QUIC. */
@@ -54,7 +54,7 @@ class ConversationTest {
         val (ana, ben) = anaAndBen()
         val (here, there) = talk(ana, ben)
         val picture = noise(File(folder, "harbour.png"))
-        val sent = Collections.synchronizedList(mutableListOf<Progress>())
+        val sent = CopyOnWriteArrayList<Progress>()
         val handle = here.timeline.sendFile(
             picture.path,
             FileInfo(name = "harbour.png", kind = MediaKind.IMAGE, mime = "image/png", caption = "The harbour"),
@@ -71,7 +71,7 @@ class ConversationTest {
         assertEquals(sent.sortedBy { it.done }, sent.toList(), "progress does not go back")
         assertTrue(sent.size > 2, "there was something between nothing and all: $sent")
 
-        val fetched = Collections.synchronizedList(mutableListOf<Progress>())
+        val fetched = CopyOnWriteArrayList<Progress>()
         val copy = File(folder, "copy.png")
         assertEquals(picture.length(), there.timeline.download(item.id, copy.path, fetched::add).toLong())
         assertArrayEquals(picture.readBytes(), copy.readBytes())

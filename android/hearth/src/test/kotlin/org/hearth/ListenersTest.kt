@@ -27,8 +27,8 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
-import java.util.Collections
 import java.util.concurrent.ConcurrentLinkedQueue
+import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicBoolean
@@ -95,7 +95,7 @@ class ListenersTest {
     @Test
     fun `a listener that throws gets the next batch`() = phones {
         val ana = started("ana")
-        val heard = Collections.synchronizedList(mutableListOf<List<RoomDiff>>())
+        val heard = CopyOnWriteArrayList<List<RoomDiff>>()
         val task = ana.hearth.rooms.subscribe(object : RoomsListener {
             override fun onChange(diffs: List<RoomDiff>) {
                 heard.add(diffs)
@@ -109,7 +109,7 @@ class ListenersTest {
         val rows = mutableListOf<RoomSummary>()
         eventually("all of it") {
             rows.clear()
-            synchronized(heard) { heard.forEach { rows.change(it) } }
+            heard.forEach { rows.change(it) }
             rows.map { it.name }.toSet() == setOf("One", "Two")
         }
         task.close()
@@ -192,7 +192,7 @@ class ListenersTest {
 
     @Test
     fun `a log sink that throws or blocks slows nothing, and no body is in the log`() = phones {
-        val lines = Collections.synchronizedList(mutableListOf<LogRecord>())
+        val lines = CopyOnWriteArrayList<LogRecord>()
         val sink = object : LogSink {
             override fun log(record: LogRecord) {
                 lines.add(record)
@@ -215,7 +215,7 @@ class ListenersTest {
             }
             node.stop()
         }
-        synchronized(lines) { assertFalse(lines.any { "swordfish" in it.message.lowercase() }) }
+        assertFalse(lines.any { "swordfish" in it.message.lowercase() })
         Node.open(config, MemoryKeys(), object : LogSink {
             override fun log(record: LogRecord) = Unit
         }).close()
