@@ -235,6 +235,25 @@ def second_device(story):
             story.says(other, text, readers=[*(reader.person for reader in story.people), second])
 
 
+@step("another device shows a code, its owner's first scans it, and they are verified")
+def scanned_device(story):
+    for one in story.people:
+        if not one.scans:
+            continue
+        third = one.another(f"{one.name}'s third device")
+        flow = third.do("verify", user=one.user)["flow"]
+        one.person.until("the request", lambda: one.person.verifications.get(flow, {}).get("requested"))
+        one.person.do("accept", flow=flow)
+        third.until("the acceptance", lambda: third.verifications[flow].get("ready"))
+        one.person.do("scan", flow=flow, code=third.do("qr", flow=flow)["code"])
+        third.until("the scan", lambda: third.verifications[flow].get("scanned"))
+        third.do("confirm", flow=flow)
+        for device in (one.person, third):
+            device.until("the end", lambda: device.verifications[flow].get("done"))
+        for other in story.people:
+            story.says(other, f"{other.name} writes to three devices", readers=[*(reader.person for reader in story.people), third])
+
+
 @step("two people verify each other by emoji, in a room of their own, and trust each other's identity")
 def verification(story):
     for one, other in story.able():

@@ -21,6 +21,8 @@ class Participant:
     verifies = True
     # Whether there is a loopback API, for more devices and for a look at what the homeserver holds.
     has_api = False
+    # Whether the program can scan a code.
+    scans = False
 
     def __init__(self, binary, home, name):
         self.name = name
@@ -128,6 +130,8 @@ class NioParticipant(ApiParticipant):
 
 class ChatParticipant(Participant):
     """Somebody with Hearth's own client."""
+
+    scans = True
 
     def __init__(self, binary, home, name, cache):
         super().__init__(binary, home, name)

@@ -27,6 +27,8 @@ Verbs, with what they answer. A verb that names a room waits until the program k
     timeline  room                        items, oldest first
     verify    user, [room]                flow: asks somebody in the room, or without one our own other devices
     accept, start, confirm, cancel  flow  {}: takes the request; starts SAS; says that the emoji match; ends it
+    qr        flow                        code, the bytes of what the other side may scan: `js` only
+    scan      flow, code                  {}: scanned the other side's code, whose person then confirms: `hearth chat` only
     trust     user                        verified: the user's identity is signed by ours
     state     room, event                 state, recipients {user: queued, on_their_phone, read, refused}: `hearth chat` only, as
     shown, read   room                    are: items as they are shown now; marks everything as read

@@ -85,7 +85,7 @@ async function open(wish) {
         deviceId: device_id,
         accessToken: access_token,
         timelineSupport: true,
-        verificationMethods: [SAS],
+        verificationMethods: [SAS, "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"],
     });
     await client.initRustCrypto({ useIndexedDB: false });
     listen();
@@ -332,6 +332,10 @@ function show(flow, verifier, tell) {
         state.callbacks = callbacks;
         tell("emoji", { emoji: callbacks.sas.emoji });
     });
+    verifier.on(VerifierEvent.ShowReciprocateQr, (callbacks) => {
+        state.callbacks = callbacks;
+        tell("scanned");
+    });
     verifier.verify().catch((error) => console.error("the verification ended:", error));
 }
 
@@ -348,6 +352,10 @@ async function start({ flow }) {
 async function confirm({ flow }) {
     await flows.get(flow).callbacks.confirm();
     return {};
+}
+
+async function qr({ flow }) {
+    return { code: [...(await flows.get(flow).request.generateQRCode())] };
 }
 
 async function cancel({ flow }) {
@@ -368,7 +376,7 @@ function quit() {
 
 const VERBS = {
     ...{ open, who, sign, profile, create, join, members, send, edit, react, picture, download, rotate },
-    ...{ timeline, verify, accept, start, confirm, cancel, trust, quit },
+    ...{ timeline, verify, accept, start, confirm, qr, cancel, trust, quit },
 };
 
 async function obey(line) {

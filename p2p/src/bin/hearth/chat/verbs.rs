@@ -77,6 +77,11 @@ impl Verbs {
             "accept" => done(self.flow(command).await?.accept().await),
             "start" => done(self.flow(command).await?.start_sas().await),
             "confirm" => done(self.flow(command).await?.confirm().await),
+            "scan" => {
+                let code = command.get("code").context("the command has no `code`")?;
+                let code: Vec<u8> = serde_json::from_value(code.clone()).context("`code` is no list of bytes")?;
+                done(self.flow(command).await?.scan(&code).await)
+            }
             "cancel" => done(self.flow(command).await?.cancel().await),
             "trust" => {
                 let trust = self.chat.trust_of(&parse::<OwnedUserId>(command, "user")?).await?;
