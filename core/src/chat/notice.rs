@@ -121,8 +121,9 @@ impl Chat {
     pub async fn notice_handled(&self, id: u64) -> Result<(), ChatError> {
         // A place that the log has not reached would hide what comes.
         let id = id.min(*self.inner.home.store.log_watch().borrow());
+        self.inner.keep_told(id).await?;
         self.inner.told.passed.fetch_max(id, Ordering::Relaxed);
-        Ok(self.inner.keep_told(id).await?)
+        Ok(())
     }
 
     async fn wait_for_notice(&self) -> Result<Notice, ChatError> {

@@ -13,7 +13,10 @@ use hearth_p2p::{
     Multiaddr,
     node::{Node as Whole, NodeConfig as WholeConfig},
 };
-use tokio::{sync::MutexGuard, time::Instant};
+use tokio::{
+    sync::MutexGuard,
+    time::{Instant, timeout},
+};
 
 use super::{
     Shared,
@@ -24,6 +27,9 @@ use crate::error::NodeError;
 
 /// What a background fetch keeps of its time for closing.
 const FETCH_RESERVE: Duration = Duration::from_millis(500);
+/// How long a wipe waits for the keystore, and for a change of the node that is under way. The keys in memory and the files are
+/// gone by then.
+const WIPE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Notes that the app asked for something.
@@ -151,22 +157,33 @@ impl Shared {
     }
 
     pub(super) async fn wipe(self: &Arc<Self>) -> Result<(), NodeError> {
-        // The key in the keystore first: without it nothing on the disk can be read any more.
-        let key_gone = secrets::destroy(self.platform.clone()).await;
-        let _changing = self.changing.lock().await;
+        // The keystore is the app's, and may take its time; nothing else waits for it.
+        let key_gone = tokio::spawn(secrets::destroy(self.platform.clone()));
         if let Phase::Running(running) = self.phases.now() {
             running.chat.destroy_keys().await;
         }
+        // Before the node is stopped, which may take a moment, and again after: it may have been writing meanwhile.
+        if let Err(error) = self.wipe_files().await {
+            tracing::warn!(%error, "not all could be wiped at once");
+        }
+        let slow = |what: &str| NodeError::Callback { reason: format!("{what} takes too long: call it again") };
+        let changing = timeout(WIPE_PATIENCE, self.changing.lock()).await;
+        let _changing = changing.map_err(|_| slow("what the node was doing"))?;
         let halted = self.halt_now(Phase::Wiped).await;
         self.phases.set(Phase::Wiped);
         if let Err(error) = halted {
             tracing::warn!(%error, "the database did not close cleanly before it was wiped");
         }
+        self.wipe_files().await?;
+        let key_gone = timeout(WIPE_PATIENCE, key_gone).await.map_err(|_| slow("the keystore"))?;
+        key_gone.map_err(|_| NodeError::internal("the wipe was interrupted: call it again"))?
+    }
+
+    async fn wipe_files(&self) -> Result<(), NodeError> {
         let data = self.settings.data.clone();
-        let wiped = tokio::task::spawn_blocking(move || hearth_p2p::node::wipe(&data)).await;
-        wiped
+        tokio::task::spawn_blocking(move || hearth_p2p::node::wipe(&data))
+            .await
             .map_err(|_| NodeError::internal("the wipe was interrupted: call it again"))?
-            .map_err(|error| NodeError::Storage { reason: format!("something may be left, call it again: {error}") })?;
-        key_gone
+            .map_err(|error| NodeError::Storage { reason: format!("something may be left, call it again: {error}") })
     }
 }

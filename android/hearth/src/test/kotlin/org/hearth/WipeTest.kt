@@ -1,11 +1,14 @@
 package org.hearth
 
 import org.hearth.ffi.NewRoom
+import org.hearth.ffi.NodeException
 import org.hearth.ffi.NodeState
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.assertThrows
+import java.util.concurrent.CountDownLatch
 
 /** Everything gone, in whatever state the node is. */
 class WipeTest {
@@ -44,6 +47,21 @@ class WipeTest {
         again.hearth.start()
         assertTrue(before != again.user, "another key is another person")
         assertEquals(emptyList<Any>(), again.hearth.rooms.list())
+    }
+
+    @Test
+    fun `a keystore that does not answer holds nothing up but the last word`() = phones {
+        val answers = CountDownLatch(1)
+        val stuck = object : MemoryKeys() {
+            override fun keystoreDelete(name: String) = answers.await()
+        }
+        val ana = phone("ana", keys = stuck)
+        ana.hearth.start()
+        ana.hearth.rooms.create(NewRoom(name = "Diary"))
+        assertThrows<NodeException.Callback> { ana.hearth.panicWipe() }
+        assertEquals(NodeState.WIPED, ana.hearth.state)
+        assertFalse(ana.data.walk().any { it.isFile }, ana.data.walk().joinToString())
+        answers.countDown()
     }
 
     private fun gone(phone: Phone) {
