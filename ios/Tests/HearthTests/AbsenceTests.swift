@@ -116,6 +116,7 @@ final class AbsenceTests: XCTestCase {
     func testASequenceOfEventsAcknowledgesWhatWasReadAndSurvivesAPause() async throws {
         try await phones { phones in
             let (ana, ben) = try await phones.anaAndBen()
+            let (here, _) = try await phones.talk(ana, ben)
             let told = Locked<[String]>([])
             let paused = Locked(false)
             let reading = Task {
@@ -128,7 +129,8 @@ final class AbsenceTests: XCTestCase {
                     while paused.now { try await Task.sleep(nanoseconds: 5_000_000) }
                 }
             }
-            let (here, _) = try await phones.talk(ana, ben)
+            // Not accepted: what was accepted before anybody looked is not told.
+            _ = try await ana.hearth.rooms.create(room: NewRoom(name: "Cake", invite: [ben.user]))
             try await eventually("the invite") { told.now.count == 1 }
             paused.change { $0 = true }
             try await here.says("One")

@@ -7,6 +7,7 @@ import kotlinx.coroutines.withTimeoutOrNull
 import org.hearth.cli.line
 import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.EventKind
+import org.hearth.ffi.NewRoom
 import org.hearth.ffi.NodeState
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNotNull
@@ -159,6 +160,7 @@ class AbsenceTest {
     @Test
     fun `a flow of events acknowledges what was collected`() = phones {
         val (ana, ben) = anaAndBen()
+        val (here, _) = talk(ana, ben)
         val events = CopyOnWriteArrayList<String>()
         val collecting = scope.launch {
             ben.hearth.events.collect { event ->
@@ -168,7 +170,9 @@ class AbsenceTest {
                 }
             }
         }
-        val (here, _) = talk(ana, ben)
+        // Not accepted: what was accepted before anybody looked is not told.
+        ana.hearth.rooms.create(NewRoom(name = "Cake", invite = listOf(ben.user)))
+        eventually("the invite") { events.size == 1 }
         here.says("One")
         here.says("Two")
         eventually("all events") { events.size >= 3 }
