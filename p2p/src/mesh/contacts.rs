@@ -259,7 +259,13 @@ impl Contacts {
         if boot.is_none() {
             return;
         }
-        let dead: Vec<_> = contact.links.iter().take(at).filter(|link| link.boot != boot).map(|link| link.id).collect();
+        // A link that has not said its boot id yet is no older life of the peer: both ends may have dialled at once.
+        let other = |link: &Link| link.boot.is_some() && link.boot != boot;
+        let outlived = contact.links.iter().skip(at + 1).any(other);
+        let dead: Vec<_> = match outlived {
+            true => vec![id],
+            false => contact.links.iter().take(at).filter(|link| other(link)).map(|link| link.id).collect(),
+        };
         if let Some(link) = contact.links.get_mut(at) {
             link.boot = boot;
         }

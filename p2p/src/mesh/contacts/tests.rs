@@ -50,6 +50,29 @@ async fn a_peer_that_restarts_is_dialled_while_its_old_connection_still_counts()
 }
 
 #[tokio::test]
+async fn of_two_dials_at_once_neither_connection_is_closed_whichever_says_its_boot_id_first() {
+    for first in [1, 2] {
+        let (mut contacts, bob, now) = contacts();
+        contacts.add(bob, at(1), Source::Configured, now);
+        contacts.connected(bob, id(1), at(1), true);
+        contacts.connected(bob, id(2), at(9), false);
+        contacts.identified(bob, id(first), Some("one".into()), vec![]);
+        contacts.identified(bob, id(3 - first), Some("one".into()), vec![]);
+        assert_eq!(contacts.take_actions(), vec![Action::Seen(bob)], "connection {first} first");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_an_earlier_life_is_closed_even_if_it_says_so_last() {
+    let (mut contacts, bob, _) = contacts();
+    contacts.connected(bob, id(1), at(1), false);
+    contacts.connected(bob, id(2), at(2), false);
+    contacts.identified(bob, id(2), Some("two".into()), vec![]);
+    contacts.identified(bob, id(1), Some("one".into()), vec![]);
+    assert_eq!(contacts.take_actions(), vec![Action::Seen(bob), Action::Close(id(1)), Action::Seen(bob)]);
+}
+
+#[tokio::test]
 async fn forged_announcements_cost_few_dials_and_close_nothing() {
     let (mut contacts, bob, now) = contacts();
     contacts.connected(bob, id(1), at(1), true);
