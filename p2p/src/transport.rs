@@ -4,8 +4,9 @@
 //! wait here, where they cost nothing, and not at the peer, which would drop them. Dropping the future, or the body that it
 //! answers with, gives the turn back and ends the stream.
 //!
-//! Deliberately absent: retries of a request that was sent. Whether it arrived is unknown, and the outbox knows better when
-//! to try again.
+//! A connection may end under a request: both ends dialled at once, or the peer restarted. What may be asked twice (RFC 9110,
+//! section 9.2.2) is then asked once more. Deliberately absent: any other retry. Whether a request arrived is unknown, and
+//! the outbox knows better when to try again.
 
 use std::{
     collections::BTreeMap,
@@ -99,13 +100,26 @@ impl MeshTransport {
         request: http::Request<Bytes>,
         response_bytes_max: usize,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let (_turn, stream) = self.reach(destination, Lane::Events).await?;
-        let answer = exchange(stream.compat(), destination.as_str(), request, response_bytes_max).await;
+        let again = request.method().is_idempotent().then(|| request.clone());
+        let ask = async |request| {
+            let (_turn, stream) = self.reach(destination, Lane::Events).await?;
+            let answer = exchange(stream.compat(), destination.as_str(), request, response_bytes_max).await;
+            Ok::<_, TransportError>(answer)
+        };
+        let answer = match (ask(request).await?, again) {
+            (Err(ExchangeError::NoAnswer(reason)), Some(request)) => {
+                tracing::debug!(%destination, reason, "asking once more");
+                ask(request).await?
+            }
+            (answer, _) => answer,
+        };
         answer.map_err(|error| match error {
             ExchangeError::TooLarge => {
                 TransportError::TooLarge { destination: destination.to_string(), limit: response_bytes_max }
             }
-            ExchangeError::Broken(reason) => TransportError::Broken { destination: destination.to_string(), reason },
+            ExchangeError::NoAnswer(reason) | ExchangeError::Broken(reason) => {
+                TransportError::Broken { destination: destination.to_string(), reason }
+            }
         })
     }
 

@@ -32,6 +32,9 @@ pub(crate) enum ExchangeError {
     /// The answer is larger than the limit, so reading it was given up.
     #[error("the answer is too large")]
     TooLarge,
+    /// The stream ended before an answer began. Whether the request has arrived is not known.
+    #[error("{0}")]
+    NoAnswer(String),
     /// Anything else.
     #[error("{0}")]
     Broken(String),
@@ -152,7 +155,7 @@ impl Stream for Answer {
 /// Hyper's own message is one word; the cause behind it is what helps.
 fn chain(error: hyper::Error) -> ExchangeError {
     match std::error::Error::source(&error) {
-        Some(source) => ExchangeError::Broken(format!("{error}: {source}")),
-        None => broken(error),
+        Some(source) => ExchangeError::NoAnswer(format!("{error}: {source}")),
+        None => ExchangeError::NoAnswer(error.to_string()),
     }
 }
