@@ -31,7 +31,7 @@ pub use self::{
     client_api::{ClientAccess, ClientApi},
     config::{DiscoveryMode, NodeConfig},
     error::NodeError,
-    node::{Event, EventKind, FetchSummary, Node, NodeState, NodeStatus, StatusListener},
+    node::{Event, EventKind, FetchSummary, Node, NodeState, NodeStatus, PowerMode, StatusListener},
     people::{
         Announcement, Contact, ContactPreview, Contacts, Identity, Peer, Peers, PeersListener, QrMatrix, qr_matrix,
     },

@@ -7,6 +7,7 @@
 mod events;
 mod life;
 mod phase;
+mod power;
 pub(crate) mod secrets;
 mod status;
 
@@ -15,13 +16,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use self::phase::Phases;
 pub(crate) use self::phase::Running;
 pub use self::{
     events::{Event, EventKind},
     phase::{FetchSummary, NodeState},
+    power::PowerMode,
     status::{NodeStatus, StatusListener},
 };
 use crate::{
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) phases: Phases,
+    /// How much the app lets the node spend.
+    power: watch::Sender<PowerMode>,
     /// Held while the node changes its state, so that changes come one after another.
     changing: Mutex<()>,
     /// Counts what the app asked for, so that a background fetch does not undo what was asked meanwhile.
@@ -68,6 +72,7 @@ impl Node {
             settings: Settings::check(config)?,
             platform,
             phases: Phases::default(),
+            power: watch::Sender::new(PowerMode::default()),
             changing: Mutex::default(),
             wishes: AtomicU64::default(),
         };
@@ -114,25 +119,6 @@ impl Node {
         self.shared.runtime.run_whole(async move { shared.resume().await }).await
     }
 
-    /// Takes the node off the network, or puts it back; everything else goes on, and what is sent waits. It is on after each
-    /// start.
-    ///
-    /// # Errors
-    /// [`NodeError::Network`] when no address can be listened on; [`NodeError::NotRunning`], [`NodeError::Paused`].
-    pub async fn set_network(&self, on: bool) -> Result<(), NodeError> {
-        self.with(async move |running| {
-            match on {
-                true => {
-                    running.node.network().switch_on().await.map_err(NodeError::network)?;
-                    running.call_contacts().await;
-                }
-                false => running.node.network().switch_off().await,
-            }
-            Ok(())
-        })
-        .await
-    }
-
     /// Goes by another name in all rooms, or by none.
     ///
     /// # Errors
@@ -141,17 +127,14 @@ impl Node {
         self.with(async move |running| Ok(running.chat.set_display_name(name.as_deref()).await?)).await
     }
 
-    /// The network changed: another Wi-Fi, or an interface more or less. Listens and connects anew.
+    /// The network changed: another Wi-Fi, or an interface more or less. Listens and connects anew, unless the node is off the
+    /// network.
     ///
     /// # Errors
     /// [`NodeError::Network`] when no address can be listened on; [`NodeError::NotRunning`], [`NodeError::Paused`].
     pub async fn network_changed(&self) -> Result<(), NodeError> {
-        self.with(async |running| {
-            running.node.network().restart().await.map_err(NodeError::network)?;
-            running.call_contacts().await;
-            Ok(())
-        })
-        .await
+        let shared = self.shared.clone();
+        self.shared.runtime.run_whole(async move { shared.network_changed().await }).await
     }
 
     /// Wakes a paused or stopped node for as long as there is something to fetch or to deliver, and at most for
@@ -207,6 +190,12 @@ impl Shared {
         Fut: Future<Output = Result<T, NodeError>> + Send + 'static,
     {
         let running = self.phases.running()?;
-        self.runtime.run(async move { work(running).await }).await
+        match self.runtime.run(async move { work(running).await }).await {
+            // It ended under the work, and the phase says better why: a pause is over some time.
+            Err(NodeError::NotRunning { reason }) => {
+                Err(self.phases.running().err().unwrap_or(NodeError::NotRunning { reason }))
+            }
+            done => done,
+        }
     }
 }

@@ -69,6 +69,9 @@ pub struct Peer {
     pub id: String,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Whether it said that it rests (`PowerMode.LowPower`): then it is called when there is something to say to it, and not
+    /// kept connected.
+    pub rests: bool,
     /// `quic` or `tcp`, while there is one.
     pub transport: Option<String>,
     /// The round trip in milliseconds, while it is known.
@@ -312,6 +315,7 @@ async fn peers(running: &Running) -> Vec<Peer> {
     let shown = running.node.network().peers().await.into_iter().map(|peer| Peer {
         id: peer.status.server.to_string(),
         connected: peer.status.connected,
+        rests: peer.status.rests,
         transport: peer.status.transport.map(str::to_owned),
         rtt_ms: peer.status.rtt.map(|rtt| u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX)),
         last_seen_s: peer.seen.map(|seen| now.saturating_duration_since(seen).as_secs()),

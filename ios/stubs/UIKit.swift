@@ -20,6 +20,14 @@ open class UIApplication {
     public func endBackgroundTask(_ identifier: UIBackgroundTaskIdentifier) {}
 }
 
+extension ProcessInfo {
+    public var isLowPowerModeEnabled: Bool { false }
+}
+
+extension Notification.Name {
+    public static let NSProcessInfoPowerStateDidChange = Notification.Name("powerStateDidChange")
+}
+
 @MainActor
 open class UIDevice {
     public static let current = UIDevice()

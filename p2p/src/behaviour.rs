@@ -2,7 +2,8 @@
 //!
 //! identify carries two things that we use: where the peer listens, and its *boot id*, a number drawn at each start. Two
 //! connections with different boot ids cannot both live, so the older one is known to be dead at once, long before QUIC's
-//! idle time says so. Its periodic repetition is as good as off: what changes is pushed.
+//! idle time says so. Its periodic repetition is as good as off: what changes is pushed, and so is the protocol name by which
+//! a node says that it rests (`streams::lane`).
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use libp2p::{Swarm, SwarmBuilder, identify, identity::Keypair, noise, ping, swar
 
 use crate::{
     limits::{
-        CONNECTION_WINDOW_BYTES, IDLE, KEEP_ALIVE, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW_BYTES,
+        CONNECTION_WINDOW_BYTES, IDLE, KEEP_ALIVE, PING_INTERVAL, PING_TIMEOUT, REST_AFTER, STREAM_WINDOW_BYTES,
         STREAMS_PER_CONNECTION_MAX,
     },
     mesh::MeshError,
@@ -71,7 +72,10 @@ pub(crate) fn swarm(keypair: Keypair, boot: &str, streams: Streams) -> Result<Sw
         .map_err(|error| refused(&error))?
         // The smart dial gives QUIC a head start over TCP and runs them side by side after it.
         .with_swarm_config(|config| {
-            config.with_smart_dial().with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION_MAX as usize)
+            config
+                .with_smart_dial()
+                .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION_MAX as usize)
+                .with_idle_connection_timeout(REST_AFTER)
         })
         .build();
     Ok(swarm)

@@ -107,7 +107,8 @@ pub(crate) enum Sighting {
 pub(crate) struct Beacon {
     discovery: Discovery,
     daemon: ServiceDaemon,
-    events: Receiver<ServiceEvent>,
+    /// What the search finds, while there is one.
+    events: Option<Receiver<ServiceEvent>>,
     /// Whom each announced instance belongs to: its end names the instance only.
     instances: BTreeMap<String, PeerId>,
     name: OwnedServerName,
@@ -115,9 +116,10 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// Starts to search, and to announce what `listening` says. Answers nothing when discovery is off.
+    /// Starts to announce what `listening` says, and to search if it shall. Answers nothing when discovery is off.
     pub(crate) fn start(
         discovery: Discovery,
+        searches: bool,
         name: OwnedServerName,
         boot: String,
         listening: &[Multiaddr],
@@ -138,10 +140,25 @@ impl Beacon {
         }
         // The swarm hears of new interfaces from the kernel and has the daemon look then; polling would wake the phone.
         daemon.set_ip_check_interval(0).map_err(refused)?;
-        let events = daemon.browse(SERVICE).map_err(refused)?;
-        let beacon = Self { discovery, daemon, events, instances: BTreeMap::new(), name, boot };
+        let mut beacon = Self { discovery, daemon, events: None, instances: BTreeMap::new(), name, boot };
+        beacon.search(searches)?;
         beacon.announce(listening)?;
         Ok(Some(beacon))
+    }
+
+    /// Searches, or does so no longer; whoever searches finds us all the same. A search repeats its question at growing pauses
+    /// and asks again for all that it found before that expires, every minute and a half.
+    pub(crate) fn search(&mut self, searches: bool) -> Result<(), MeshError> {
+        let refused = |error: mdns_sd::Error| MeshError::Discovery(error.to_string());
+        match (&self.events, searches) {
+            (None, true) => self.events = Some(self.daemon.browse(SERVICE).map_err(refused)?),
+            (Some(_), false) => {
+                self.daemon.stop_browse(SERVICE).map_err(refused)?;
+                self.events = None;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Announces where we listen now, on the interfaces that are there now.
@@ -174,10 +191,11 @@ impl Beacon {
         }
     }
 
-    /// The next sighting; nothing when the search has ended.
+    /// The next sighting; nothing when the search has ended by itself. Without a search, none ever comes.
     pub(crate) async fn next(&mut self) -> Option<Sighting> {
+        let Some(events) = self.events.clone() else { return std::future::pending().await };
         loop {
-            let sighting = match self.events.recv_async().await.ok()? {
+            let sighting = match events.recv_async().await.ok()? {
                 ServiceEvent::ServiceResolved(service) => self.appeared(&service),
                 ServiceEvent::ServiceRemoved(_, instance) => self.instances.remove(&instance).map(Sighting::Vanished),
                 ServiceEvent::SearchStopped(_) => return None,

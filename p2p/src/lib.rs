@@ -7,9 +7,10 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), hearth_p2p::MeshError> {
-//! use hearth_p2p::{Discovery, Mesh, MeshConfig};
+//! use hearth_p2p::{Discovery, Mesh, MeshConfig, Power};
 //!
-//! let config = MeshConfig { secret: [7; 32], listen: vec![], peers: vec![], discovery: Discovery::All };
+//! let (discovery, power) = (Discovery::All, Power::Foreground);
+//! let config = MeshConfig { secret: [7; 32], listen: vec![], peers: vec![], discovery, power };
 //! let (mesh, mut events) = Mesh::start(config).await?;
 //! mesh.serve(axum::Router::new());
 //! while let Some(event) = events.recv().await {
@@ -28,7 +29,8 @@
 //! - The peer at the other end of a connection is proven before a byte of a request is read.
 //! - Nothing a peer sends sizes our memory: every number is in `limits`, with its reason.
 //! - A request that is asked for is answered once, with an answer or a reason.
-//! - An idle, converged mesh sets no timer of ours beside QUIC's keep-alive and the ping that TCP needs.
+//! - An idle, converged mesh sets no timer of ours beside QUIC's keep-alive and the ping that TCP needs; where those cost too
+//!   much, a node rests (`power`).
 //!
 //! Deliberately absent: what a request means (core), relays and the DHT, and links such as Bluetooth.
 
@@ -45,9 +47,11 @@ mod limits;
 mod loopback;
 mod mesh;
 pub mod node;
+mod power;
 mod streams;
 mod transport;
 
 pub use discovery::{Announcement, Discovery, found_addresses};
 pub use libp2p::Multiaddr;
 pub use mesh::{Mesh, MeshConfig, MeshError, PeerEvent, PeerStatus};
+pub use power::Power;

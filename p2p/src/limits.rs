@@ -94,8 +94,12 @@ pub(crate) const ADDRESSES_PER_PEER_MAX: usize = 16;
 /// The shortest time between two dials of one peer: announcements are unsigned, and each could ask for one.
 pub(crate) const REDIAL_MIN: Duration = Duration::from_millis(250);
 
-/// The longest pause between two attempts to reach a peer whose address is known.
-pub(crate) const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Without a request for this long, a connection to or from a node that rests ends. An exchange is seldom one request: what
+/// follows from it finds the connection still there.
+pub(crate) const REST_AFTER: Duration = Duration::from_secs(3);
+
+/// How often a connection to or from a node that rests looks whether it is used: the end of a stream does not wake it.
+pub(crate) const REST_LOOK: Duration = Duration::from_secs(2);
 
 /// Addresses that are handed in one by one within this time are dialled together.
 pub(crate) const GATHER: Duration = Duration::from_millis(10);

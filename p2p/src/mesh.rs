@@ -6,6 +6,7 @@
 
 mod contacts;
 mod driver;
+mod listen;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     discovery::{Announcement, Discovery},
     identity::{keypair, server_name_of},
+    power::Power,
     streams::Open,
     transport::MeshTransport,
 };
@@ -41,6 +43,8 @@ pub struct MeshConfig {
     pub peers: Vec<Multiaddr>,
     /// Where to look for others.
     pub discovery: Discovery,
+    /// How much to spend on being within reach, until [`Mesh::set_power`] says otherwise.
+    pub power: Power,
 }
 
 /// Why a mesh did not start.
@@ -73,6 +77,8 @@ pub enum PeerEvent {
     Seen(OwnedServerName),
     /// The peer's last connection closed.
     Gone(OwnedServerName),
+    /// What is shown of the peer changed otherwise: it rests now, or does no longer.
+    Changed(OwnedServerName),
 }
 
 /// A peer, for people to look at.
@@ -82,6 +88,8 @@ pub struct PeerStatus {
     pub server: OwnedServerName,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Whether it said that it rests: it is called when there is something to say to it, and not kept connected.
+    pub rests: bool,
     /// `quic` or `tcp`, of the newest connection.
     pub transport: Option<&'static str>,
     /// The round trip of the last ping on it.
@@ -98,6 +106,7 @@ pub(crate) enum Command {
     Addresses(oneshot::Sender<Vec<Multiaddr>>),
     Announcement(oneshot::Sender<Announcement>),
     Peers(oneshot::Sender<Vec<PeerStatus>>),
+    Power(Power, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -167,6 +176,12 @@ impl Mesh {
         if let Err(error) = self.commands.try_send(Command::Add(address)) {
             tracing::warn!(%error, "an address was not taken");
         }
+    }
+
+    /// Spends more or less on being within reach, from now on.
+    pub async fn set_power(&self, power: Power) {
+        // No answer means that the mesh has ended, and spends nothing.
+        let _ended = self.ask(|done| Command::Power(power, done)).await;
     }
 
     /// Says goodbye, closes what is open, and ends. Safe to call twice.

@@ -27,7 +27,7 @@ use ruma::OwnedServerName;
 
 use self::{clients::Clients, switch::Switch};
 use crate::{
-    Discovery, MeshConfig, MeshError,
+    Discovery, MeshConfig, MeshError, Power,
     host::{SystemClock, SystemRandom},
     identity::{self, IdentityError},
 };
@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub peers: Vec<Multiaddr>,
     /// Where to look for others.
     pub discovery: Discovery,
+    /// How much to spend on being within reach; `None` to start off the network.
+    pub power: Option<Power>,
     /// Where the client API listens from the start. `None`: nowhere, until [`Node::open_clients`].
     pub client_listen: Option<SocketAddr>,
     /// Who may make an account.
@@ -123,11 +125,17 @@ impl Node {
         let (secret, first_start) = identity::load_or_create(&key_path(&data))?;
         let switch = Arc::<Switch>::default();
         let homeserver = open_homeserver(&config, &secret, switch.clone())?;
-        let mesh = MeshConfig { secret, listen: config.listen, peers: config.peers, discovery: config.discovery };
+        let mesh = MeshConfig {
+            secret,
+            listen: config.listen,
+            peers: config.peers,
+            discovery: config.discovery,
+            power: config.power.unwrap_or_default(),
+        };
         let network = Arc::new(Network::new(mesh, switch, homeserver.clone()));
         let (clients, run_file) = (Clients::default(), run_file_path(&data));
         let node = Self { homeserver, network, clients, first_start, data, run_file };
-        match node.begin(config.client_listen).await {
+        match node.begin(config.client_listen, config.power.is_some()).await {
             Ok(()) => Ok(node),
             Err(error) => {
                 if let Err(error) = node.stop().await {
@@ -138,12 +146,14 @@ impl Node {
         }
     }
 
-    async fn begin(&self, client_listen: Option<SocketAddr>) -> Result<(), NodeError> {
+    async fn begin(&self, client_listen: Option<SocketAddr>, online: bool) -> Result<(), NodeError> {
         // First, because a port that is taken is the likeliest mistake, and the others should not be bothered by it.
         if let Some(address) = client_listen {
             self.open_clients(address).await?;
         }
-        self.network.switch_on().await?;
+        if online {
+            self.network.switch_on().await?;
+        }
         self.homeserver.start();
         Ok(())
     }

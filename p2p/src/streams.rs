@@ -19,8 +19,8 @@ use std::{
 };
 
 pub(crate) use admission::{Admission, Place};
-use handler::Handler;
-pub(crate) use lane::Lane;
+use handler::{Handler, Order};
+pub(crate) use lane::{Lane, RESTS};
 use libp2p::{
     Multiaddr, PeerId, Stream,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
@@ -94,13 +94,15 @@ pub(crate) struct Streams {
     waiting: BTreeMap<PeerId, Vec<Open>>,
     pending_inbound: BTreeSet<ConnectionId>,
     established_inbound: BTreeSet<ConnectionId>,
-    queue: VecDeque<ToSwarm<Infallible, Open>>,
+    /// Whether this node rests.
+    rests: bool,
+    queue: VecDeque<ToSwarm<Infallible, Order>>,
     waker: Option<Waker>,
 }
 
 impl Streams {
     /// What peers open arrives at `accept`, which must have room for all that `admission` lets in.
-    pub(crate) fn new(accept: mpsc::Sender<Inbound>, admission: Admission) -> Self {
+    pub(crate) fn new(accept: mpsc::Sender<Inbound>, admission: Admission, rests: bool) -> Self {
         Self {
             accept,
             admission,
@@ -108,6 +110,7 @@ impl Streams {
             waiting: BTreeMap::new(),
             pending_inbound: BTreeSet::new(),
             established_inbound: BTreeSet::new(),
+            rests,
             queue: VecDeque::new(),
             waker: None,
         }
@@ -117,8 +120,7 @@ impl Streams {
     /// is there or [`Streams::give_up`] is called.
     pub(crate) fn open(&mut self, peer: PeerId, open: Open) -> bool {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.last()) {
-            let handler = NotifyHandler::One(*connection);
-            self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: open });
+            self.order(peer, *connection, Order::Open(open));
             return false;
         }
         let waiting = self.waiting.entry(peer).or_default();
@@ -138,7 +140,29 @@ impl Streams {
         }
     }
 
-    fn push(&mut self, event: ToSwarm<Infallible, Open>) {
+    /// Rests, or does no longer: every peer is told, and connections end when they are not used.
+    pub(crate) fn rest(&mut self, rests: bool) {
+        if self.rests != rests {
+            self.rests = rests;
+            let connections = self.connections.iter().flat_map(|(peer, all)| all.iter().map(|one| (*peer, *one)));
+            for (peer, connection) in connections.collect::<Vec<_>>() {
+                self.order(peer, connection, Order::WeRest(rests));
+            }
+        }
+    }
+
+    /// A peer rests, or does no longer: its connections end when they are not used.
+    pub(crate) fn peer_rests(&mut self, peer: PeerId, rests: bool) {
+        for connection in self.connections.get(&peer).cloned().unwrap_or_default() {
+            self.order(peer, connection, Order::TheyRest(rests));
+        }
+    }
+
+    fn order(&mut self, peer_id: PeerId, connection: ConnectionId, event: Order) {
+        self.push(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+    }
+
+    fn push(&mut self, event: ToSwarm<Infallible, Order>) {
         self.queue.push_back(event);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -156,8 +180,7 @@ impl Streams {
             self.push(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::One(oldest) });
         }
         for open in self.waiting.remove(&peer).unwrap_or_default() {
-            let handler = NotifyHandler::One(connection);
-            self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: open });
+            self.order(peer, connection, Order::Open(open));
         }
     }
 
@@ -175,7 +198,7 @@ impl Streams {
         if server_name_of(&peer).is_none() {
             return Err(ConnectionDenied::new(Refused::NotAKeyName(peer)));
         }
-        Ok(Handler::new(peer, self.accept.clone(), self.admission.clone()))
+        Ok(Handler::new(peer, self.accept.clone(), self.admission.clone(), self.rests))
     }
 }
 

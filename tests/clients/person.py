@@ -34,6 +34,7 @@ Verbs, with what they answer. A verb that names a room waits until the program k
     shown, read   room                    are: items as they are shown now; marks everything as read
     rooms, near                           invites; servers within reach: `hearth chat` only, as is
     offline   offline                     {}: leaves the network, or returns; and
+    power     power                       {}: foreground, background or low; and
     clients                               homeserver, token: opens the client API, and lets one more client of this person in
     quit                                  {}, then exit code 0
 

@@ -57,6 +57,7 @@ impl Shared {
             listen: Vec::<Multiaddr>::new(),
             peers: Vec::new(),
             discovery: settings.discovery,
+            power: self.power_mode().power(),
             client_listen: None,
             registration: Registration::Closed,
         })

@@ -78,8 +78,8 @@ public final class Hearth: Power {
         try await node.backgroundFetch(deadlineMs: UInt64(max(0, limit) * 1_000))
     }
 
-    /// Takes the node off the network, or puts it back; what is sent meanwhile waits. It is on after each start.
-    public func setNetwork(on: Bool) async throws { try await node.setNetwork(on: on) }
+    /// Spends more or less on being within reach; a node that does not run, once it does.
+    public func setPowerMode(_ mode: PowerMode) async throws { try await node.setPowerMode(mode: mode) }
 
     /// Destroys the keys, then the files, in whatever state the node is, and returns when it is done. It blocks, so call it
     /// where that harms nobody.

@@ -48,16 +48,16 @@ public protocol AddressBook: Sendable {
 
 extension Peers: AddressBook {}
 
-/// Announces a node and searches for others, until the task is cancelled. `moved` speaks whenever the node may listen elsewhere
-/// than before, and is announced anew then.
+/// Announces a node and, while `looking` says so, searches for others, until the task is cancelled. `moved` speaks whenever the
+/// node may listen elsewhere than before, and is announced anew then.
 public func search<Moved: AsyncSequence & Sendable>(
-    _ book: any AddressBook, with radio: any ServiceDiscovery, moved: Moved
+    _ book: any AddressBook, with radio: any ServiceDiscovery, moved: Moved, looking: Observed<Bool> = Observed(true)
 ) async {
     await Latest.run { again in
-        again { await insist { try await searchOnce(book, with: radio) } }
+        again { await insist { try await searchOnce(book, with: radio, looking) } }
         do {
             for try await _ in moved {
-                again { await insist { try await searchOnce(book, with: radio) } }
+                again { await insist { try await searchOnce(book, with: radio, looking) } }
             }
         } catch {
             // Who does not hear of moves any more still searches from where the node is now.
@@ -67,20 +67,32 @@ public func search<Moved: AsyncSequence & Sendable>(
     }
 }
 
-private func searchOnce(_ book: any AddressBook, with radio: any ServiceDiscovery) async throws {
+private func searchOnce(
+    _ book: any AddressBook, with radio: any ServiceDiscovery, _ looking: Observed<Bool>
+) async throws {
     let ours = try await book.announcement()
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    await withTaskGroup(of: Void.self) { group in
         group.addTask { await insist { try await radio.announce(ours) } }
         group.addTask {
-            for try await seen in radio.sightings(of: ours.service) where seen.instance != ours.instance {
-                try await book.found(properties: seen.properties, hosts: seen.hosts)
+            await Latest.run { again in
+                do {
+                    for try await looks in looking.updates {
+                        again { if looks { await insist { try await look(ours, for: book, with: radio) } } }
+                    }
+                } catch {
+                    return
+                }
             }
-            // A radio that stops without a reason is asked again.
-            throw RadioError("the search ended")
         }
-        // The announcement ends only with the task, so this waits for the search to fail.
-        while try await group.next() != nil {}
     }
+}
+
+private func look(_ ours: Announcement, for book: any AddressBook, with radio: any ServiceDiscovery) async throws {
+    for try await seen in radio.sightings(of: ours.service) where seen.instance != ours.instance {
+        try await book.found(properties: seen.properties, hosts: seen.hosts)
+    }
+    // A radio that stops without a reason is asked again.
+    throw RadioError("the search ended")
 }
 
 /// How long to wait for a node that does not run yet, or a radio that refuses, before asking again.

@@ -1,7 +1,8 @@
-// When the node runs: while the app is looked at, or something holds it, and not otherwise.
+// When the node runs, and how much it may spend: all that it can while the app is looked at, less while something holds it, and
+// nothing otherwise.
 //
-// The platform's half only says what it sees (`foreground`, `hold`); what follows is decided here, one step after another, so
-// that it can be tested without a phone.
+// The platform's half only says what it sees (`foreground`, `hold`, `saving`); what follows is decided here, one step after
+// another, so that it can be tested without a phone.
 
 import Foundation
 
@@ -23,6 +24,9 @@ public protocol Power: AnyObject, Sendable {
     /// Goes on after a pause.
     func resume() async throws
 
+    /// Spends more or less on being within reach; a node that does not run, once it does.
+    func setPowerMode(_ mode: PowerMode) async throws
+
     /// Listens and connects anew.
     func networkChanged() async throws
 
@@ -32,7 +36,7 @@ public protocol Power: AnyObject, Sendable {
 
 /// Starts, pauses and resumes a node as the app comes and goes.
 ///
-/// Whoever looks at another app for a moment comes back at once, so a pause waits for a while.
+/// Whoever looks at another app for a moment comes back at once, so a pause waits for a while, and so does whatever saves power.
 public final class Lifecycle: @unchecked Sendable {
     /// Waits for so many seconds.
     typealias Sleep = @Sendable (TimeInterval) async throws -> Void
@@ -45,8 +49,13 @@ public final class Lifecycle: @unchecked Sendable {
     private var seen = false
     private var holds = 0
     private var suspended = false
+    private var saves = false
+    private var isOffline = false
     private var plan: Plan?
     private var step: Task<Void, Never>?
+    private var wanted: PowerMode?
+    private var hurried = false
+    private var spending: Task<Void, Never>?
 
     private enum Plan: Equatable {
         case run
@@ -55,6 +64,9 @@ public final class Lifecycle: @unchecked Sendable {
 
     /// Whether the node was brought up by this and not put down again.
     public let running = Observed(false)
+
+    /// Whether other phones are to be searched for: while the app is seen.
+    public let looking = Observed(false)
 
     /// Why the node could not be started or paused, until it could. It is tried again with the next wish.
     public let failure = Observed<(any Error)?>(nil)
@@ -68,7 +80,10 @@ public final class Lifecycle: @unchecked Sendable {
         (self.node, self.grace, self.sleep) = (node, grace, sleep)
     }
 
-    deinit { step?.cancel() }
+    deinit {
+        step?.cancel()
+        spending?.cancel()
+    }
 
     /// The app is looked at, or is not any more.
     public func foreground(_ seen: Bool) {
@@ -77,6 +92,12 @@ public final class Lifecycle: @unchecked Sendable {
             if seen { suspended = false }
         }
     }
+
+    /// The battery or the data plan must last, or need not any more: then a node that is only held spends as little as it can.
+    public func saving(_ on: Bool) { wish { saves = on } }
+
+    /// Takes the node off the network, or puts it back, because the person says so. What is sent meanwhile waits.
+    public func offline(_ on: Bool) { wish { isOffline = on } }
 
     /// Pauses at once, whatever holds the node, because the system is about to suspend the process; until the app is seen again.
     public func suspend() async {
@@ -95,13 +116,15 @@ public final class Lifecycle: @unchecked Sendable {
 
     /// Waits until everything that was wished for by now is done, or has failed.
     public func settled() async {
-        let step = lock.withLock { self.step }
+        let (step, spending) = lock.withLock { (self.step, self.spending) }
         await step?.value
+        await spending?.value
     }
 
     private func wish(_ change: () -> Void) {
         lock.withLock {
             change()
+            spend(isOffline ? .offline : seen ? .foreground : saves ? .lowPower : .background)
             let next: Plan = suspended ? .pause(after: 0) : seen || holds > 0 ? .run : .pause(after: grace)
             // What was never started need not be paused.
             guard next != plan, plan != nil || next == .run else { return }
@@ -118,6 +141,27 @@ public final class Lifecycle: @unchecked Sendable {
                 }
             }
         }
+    }
+
+    /// Has the node told how much to spend. Called with the lock held.
+    private func spend(_ mode: PowerMode) {
+        // Who is about to be suspended waits for nothing.
+        guard mode != wanted || (suspended && !hurried) else { return }
+        let wait = wanted == .foreground && mode != .offline && !suspended ? grace : 0
+        (wanted, hurried) = (mode, suspended)
+        let before = spending
+        before?.cancel()
+        spending = Task { [weak self] in
+            await before?.value
+            guard !Task.isCancelled else { return }
+            await self?.spend(mode, after: wait)
+        }
+    }
+
+    private func spend(_ mode: PowerMode, after wait: TimeInterval) async {
+        do { if wait > 0 { try await sleep(wait) } } catch { return }
+        await attempt { try await node.setPowerMode(mode) }
+        looking.become(mode == .foreground)
     }
 
     private func up() async {

@@ -61,7 +61,8 @@ final class Cell<Value: Sendable>: @unchecked Sendable {
 
     var now: Value? { lock.withLock { value } }
 
-    func become(_ new: Value) {
+    /// Becomes another one.
+    public func become(_ new: Value) {
         lock.withLock { value = new }
         signal.yield()
     }
@@ -91,7 +92,8 @@ public final class Observed<Value: Sendable>: @unchecked Sendable {
     private var value: Value
     private var cells: [UUID: Cell<Value>] = [:]
 
-    init(_ value: Value) { self.value = value }
+    /// Begins with a value.
+    public init(_ value: Value) { self.value = value }
 
     /// What it is now.
     public var now: Value { lock.withLock { value } }
@@ -108,7 +110,8 @@ public final class Observed<Value: Sendable>: @unchecked Sendable {
         })
     }
 
-    func become(_ new: Value) {
+    /// Becomes another one.
+    public func become(_ new: Value) {
         // Told within the lock, so that nobody hears of two changes the wrong way round. A cell never calls back.
         lock.withLock {
             value = new

@@ -11,7 +11,9 @@ final class CancelTests: XCTestCase {
             let (here, there) = try await phones.talk(ana, ben)
             let film = try phones.film(megabytes: 40)
             let handle = try await here.timeline.send(file: film, as: .file)
+            await fails("Cancelled") { try await cancelled { _ = try await handle.untilSent() } }
             handle.cancel()
+            await fails("Cancelled") { _ = try await handle.untilSent() }
             try await here.says("No film today")
             try await there.hears("No film today")
             XCTAssertFalse(there.seen.now?.contains { $0.media != nil } ?? false)
@@ -26,7 +28,7 @@ final class CancelTests: XCTestCase {
             let (ana, ben) = try await phones.anaAndBen()
             let (here, there) = try await phones.talk(ana, ben)
             let film = try phones.film(megabytes: 20)
-            _ = try await here.timeline.send(file: film, as: .file)
+            _ = try await here.timeline.send(file: film, as: .file).untilSent()
             let rows = try await there.seen.until("the film") { rows in rows.contains { $0.media != nil } }
             let item = try XCTUnwrap(rows.last)
             let copy = phones.file("copy")

@@ -213,6 +213,7 @@ final class ErrorsTests: XCTestCase {
                 guard case .failed = rows.first(where: { $0.id == handle.itemId() })?.state else { return false }
                 return true
             }
+            await fails("InvalidInput") { _ = try await handle.untilSent() }
         }
     }
 }

@@ -194,6 +194,25 @@ final class NearbyTests: XCTestCase {
         }
     }
 
+    func testWhoDoesNotLookIsSeenAllTheSame() async throws {
+        let air = Air()
+        let (ana, ben, radio, looking) = (Book("ana"), Book("ben"), Radio(air), Observed(false))
+        let searches = [
+            Task { [still] in await search(ana, with: radio, moved: still, looking: looking) },
+            Task { [still] in await search(ben, with: Radio(air), moved: still) },
+        ]
+        try await eventually("ben sees ana") { ben.seen.now.count == 1 }
+        XCTAssertEqual(air.searching, 1)
+        XCTAssertEqual(ana.seen.now, [])
+        looking.become(true)
+        try await eventually("ana looks") { ana.seen.now.count == 1 }
+        looking.become(false)
+        try await eventually("ana looks no longer") { air.searching == 1 }
+        XCTAssertEqual(radio.announcing.now, 1)
+        for one in searches { one.cancel() }
+        for one in searches { await one.value }
+    }
+
     func testTwoNodesMeetByTheBuiltInDiscoveryAndAgainAfterAChangeOfTheNetwork() async throws {
         try await phones { phones in
             let ana = try await phones.started("ana", discovery: .loopback)
@@ -203,9 +222,9 @@ final class NearbyTests: XCTestCase {
             try await peers.until("ben") { $0.contains { $0.id == server && $0.connected } }
             try await ana.hearth.networkChanged()
             try await peers.until("ben again") { $0.contains { $0.id == server && $0.connected } }
-            try await ana.hearth.setNetwork(on: false)
+            try await ana.hearth.setPowerMode(.offline)
             try await peers.until("nobody") { !$0.contains(where: \.connected) }
-            try await ana.hearth.setNetwork(on: true)
+            try await ana.hearth.setPowerMode(.foreground)
             try await peers.until("ben once more") { $0.contains { $0.id == server && $0.connected } }
         }
     }

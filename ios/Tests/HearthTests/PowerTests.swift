@@ -9,6 +9,7 @@ import XCTest
 private final class Scripted: Power {
     private let now = Locked(NodeState.stopped)
     let told = Locked<[String]>([])
+    let modes = Locked<[PowerMode]>([])
     let failure = Locked<NodeError?>(nil)
 
     var state: NodeState { now.now }
@@ -28,6 +29,8 @@ private final class Scripted: Power {
     func pause() async throws { try await step("pause", to: .paused) }
 
     func resume() async throws { try await step("resume", to: .running) }
+
+    func setPowerMode(_ mode: PowerMode) async throws { modes.change { $0.append(mode) } }
 
     func networkChanged() async throws {}
 
@@ -116,6 +119,7 @@ final class PowerTests: XCTestCase {
             lifecycle.foreground(false)
             first.release()
             first.release()
+            try await clock.untilAsleep()
             clock.pass(60)
             await lifecycle.settled()
             XCTAssertEqual(node.told.now, ["start"])
@@ -151,6 +155,65 @@ final class PowerTests: XCTestCase {
             try await clock.untilAsleep()
             await lifecycle.suspend()
             XCTAssertEqual(node.told.now, ["start", "pause", "start", "pause"])
+        }
+    }
+
+    func testItSpendsLessWhenNobodyLooksAndLeastWhenTheBatteryMustLast() async throws {
+        try await test { node, lifecycle, clock in
+            let hold = lifecycle.hold()
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now, [.background])
+            lifecycle.foreground(true)
+            lifecycle.saving(true)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now, [.background, .foreground])
+            XCTAssertTrue(lifecycle.looking.now)
+            lifecycle.foreground(false)
+            try await clock.untilAsleep()
+            clock.pass(4)
+            XCTAssertTrue(lifecycle.looking.now)
+            clock.pass(2)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now, [.background, .foreground, .lowPower])
+            XCTAssertFalse(lifecycle.looking.now)
+            lifecycle.saving(false)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now.last, .background)
+            hold.release()
+        }
+    }
+
+    func testOffTheNetworkIsOffWhoeverLooks() async throws {
+        try await test { node, lifecycle, _ in
+            lifecycle.foreground(true)
+            lifecycle.offline(true)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now.last, .offline)
+            lifecycle.foreground(false)
+            lifecycle.foreground(true)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now.last, .offline)
+            XCTAssertEqual(node.told.now, ["start"])
+            lifecycle.offline(false)
+            await lifecycle.settled()
+            XCTAssertEqual(node.modes.now.last, .foreground)
+        }
+    }
+
+    func testAPhoneThatRestsIsLeftAloneAndMissesNothing() async throws {
+        try await phones { phones in
+            let (ana, ben) = try await phones.anaAndBen()
+            let (here, there) = try await phones.talk(ana, ben)
+            let server = try ben.hearth.identity.server
+            let peers = Watched(ana.hearth.peers.items())
+            try await ben.hearth.setPowerMode(.lowPower)
+            try await peers.until("ben rests") { $0.contains { $0.id == server && $0.rests && !$0.connected } }
+            try await here.says("Are you there?")
+            try await there.hears("Are you there?")
+            try await there.says("I was asleep")
+            try await here.hears("I was asleep")
+            try await ben.hearth.setPowerMode(.foreground)
+            try await peers.until("ben is awake") { $0.contains { $0.id == server && !$0.rests && $0.connected } }
         }
     }
 

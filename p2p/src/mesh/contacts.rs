@@ -2,21 +2,26 @@
 //!
 //! A state machine without a socket or a clock: facts go in with the time at which they happened, [`Action`]s come out. A
 //! peer is dialled when it appears, when somebody asks for it, and again with growing pauses for as long as an address is
-//! known. Nothing is due while every peer with an address is connected, so an idle, converged mesh sets no timer.
+//! known. Nothing is due while every peer with an address is connected, so an idle, converged mesh sets no timer. When we
+//! rest, or the peer says that it does, it is dialled when it appears and when somebody asks for it, and not again.
 //!
 //! A restart is told by the *boot id*: an announcement with another one than the connection's means that the connection is
 //! dead or soon will be, so the peer is dialled although it counts as connected; a new connection with another one closes
 //! the older ones, so that requests which hang on them fail now and not after QUIC's idle time. Only what an authenticated
 //! connection said closes anything. An announcement can be forged; it costs a dial, and those are spaced.
 
+mod contact;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use tokio::time::Instant;
 
+pub(crate) use self::contact::{Contact, Link};
 use crate::{
-    addresses::{Candidates, Source, dialable, ip_of, transport_of},
-    limits::{GATHER, LEARNED_FAILURES_MAX, PEERS_KNOWN_MAX, REDIAL_MAX, REDIAL_MIN, TIE_BREAK},
+    addresses::{Source, dialable, ip_of, transport_of},
+    limits::{GATHER, LEARNED_FAILURES_MAX, PEERS_KNOWN_MAX, REDIAL_MIN, TIE_BREAK},
+    power::Power,
 };
 
 /// What must be done now.
@@ -32,53 +37,8 @@ pub(crate) enum Action {
     Seen(PeerId),
     /// The peer's last connection closed.
     Gone(PeerId),
-}
-
-/// One connection.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) id: ConnectionId,
-    pub(crate) quic: bool,
-    /// Whether the peer is on this machine.
-    here: bool,
-    pub(crate) boot: Option<String>,
-    pub(crate) rtt: Option<Duration>,
-}
-
-/// One peer.
-#[derive(Debug, Default)]
-pub(crate) struct Contact {
-    pub(crate) candidates: Candidates,
-    /// The connections, the newest last.
-    pub(crate) links: Vec<Link>,
-    /// The boot id of the last announcement.
-    announced: Option<String>,
-    dials: Vec<ConnectionId>,
-    /// Addresses where somebody else was found. One of them, if it answers first, spoils the dial of all, so they are left
-    /// out as long as there are others.
-    lies: Vec<Multiaddr>,
-    dialled_at: Option<Instant>,
-    failures: u32,
-    due: Option<Instant>,
-    /// An address was learned which says that the peer may be elsewhere than where we are connected to.
-    news: bool,
-    /// It was learned after the dials under way began.
-    again: bool,
-    touched: u64,
-}
-
-impl Contact {
-    /// Whether a connection to the peer's present run is there, as far as we can tell.
-    fn live(&self) -> bool {
-        match &self.announced {
-            Some(boot) => self.links.iter().any(|link| link.boot.as_ref() == Some(boot)),
-            None => !self.links.is_empty() && !self.news,
-        }
-    }
-
-    fn idle(&self) -> bool {
-        self.links.is_empty() && self.dials.is_empty()
-    }
+    /// Something else about the peer is to be shown.
+    Changed(PeerId),
 }
 
 /// All of them.
@@ -86,6 +46,7 @@ impl Contact {
 pub(crate) struct Contacts {
     local: PeerId,
     loopback_only: bool,
+    power: Power,
     peers: BTreeMap<PeerId, Contact>,
     touches: u64,
     actions: Vec<Action>,
@@ -93,8 +54,8 @@ pub(crate) struct Contacts {
 
 impl Contacts {
     /// Nobody is known.
-    pub(crate) fn new(local: PeerId, loopback_only: bool) -> Self {
-        Self { local, loopback_only, peers: BTreeMap::new(), touches: 0, actions: Vec::new() }
+    pub(crate) fn new(local: PeerId, loopback_only: bool, power: Power) -> Self {
+        Self { local, loopback_only, power, peers: BTreeMap::new(), touches: 0, actions: Vec::new() }
     }
 
     /// What has become due, each once.
@@ -110,6 +71,26 @@ impl Contacts {
     /// The next time at which [`Contacts::tick`] has something to do.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.peers.values().filter_map(|contact| contact.due).min()
+    }
+
+    /// More or less may be spent from now on. With more, those who are away are tried at once.
+    pub(crate) fn set_power(&mut self, power: Power, now: Instant) {
+        let was = std::mem::replace(&mut self.power, power);
+        for contact in self.peers.values_mut() {
+            if !power.searches() {
+                // Whether it is still true is not heard any more.
+                contact.announced = None;
+            }
+            if !contact.links.is_empty() {
+                continue;
+            }
+            if power.redial_max().is_none() {
+                contact.due = None;
+            } else if power < was && !contact.rests && !contact.candidates.is_empty() {
+                contact.failures = 0;
+                contact.due = Some(now);
+            }
+        }
     }
 
     /// An address was handed in. The peer is dialled when it is new or the peer is not connected, a moment later, because
@@ -142,7 +123,7 @@ impl Contacts {
         if boot.is_some() {
             contact.announced = boot;
         }
-        if contact.live() || !(new || restarted || contact.links.is_empty()) {
+        if contact.live() || !(new || restarted || (contact.links.is_empty() && !contact.rests)) {
             return;
         }
         contact.failures = 0;
@@ -211,7 +192,7 @@ impl Contacts {
         // Beside a connection that may be alive after all, a few attempts are enough.
         let worthwhile = contact.links.is_empty() || contact.failures < LEARNED_FAILURES_MAX;
         if contact.dials.is_empty() && !contact.live() && worthwhile && !contact.candidates.is_empty() {
-            contact.due = Some(now + pause(contact.failures));
+            contact.due = self.power.redial_max().map(|max| now + pause(contact.failures, max));
         }
         if contact.idle() {
             self.actions.push(Action::GiveUp(peer, reason));
@@ -243,6 +224,15 @@ impl Contacts {
         }
         if contact.links.len() == 1 {
             self.actions.push(Action::Seen(peer));
+        }
+    }
+
+    /// A connected peer said whether it rests.
+    pub(crate) fn rests(&mut self, peer: PeerId, rests: bool) {
+        if let Some(contact) = self.peers.get_mut(&peer)
+            && std::mem::replace(&mut contact.rests, rests) != rests
+        {
+            self.actions.push(Action::Changed(peer));
         }
     }
 
@@ -291,8 +281,8 @@ impl Contacts {
         let Some(contact) = self.peers.get_mut(&peer) else { return };
         contact.links.retain(|link| link.id != id);
         if contact.links.is_empty() {
-            if contact.dials.is_empty() && !contact.candidates.is_empty() {
-                contact.due = Some(now + pause(1));
+            if contact.dials.is_empty() && !contact.candidates.is_empty() && !contact.rests {
+                contact.due = self.power.redial_max().map(|max| now + pause(1, max));
             }
             self.actions.push(Action::Gone(peer));
         } else {
@@ -366,8 +356,8 @@ impl Contacts {
 
 /// The pause after so many failures: half a second, doubled each time, with a quarter of chance so that peers which lost one
 /// another together do not dial together.
-fn pause(failures: u32) -> Duration {
-    let pause = Duration::from_millis(250).saturating_mul(1 << failures.min(10)).min(REDIAL_MAX);
+fn pause(failures: u32, max: Duration) -> Duration {
+    let pause = Duration::from_millis(250).saturating_mul(1 << failures.min(12)).min(max);
     pause.mul_f64(rand::random_range(0.75..1.0))
 }
 

@@ -31,19 +31,17 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 use super::{
     Command, MeshConfig, MeshError, PeerEvent, PeerStatus,
     contacts::{Action, Contacts},
+    listen::listen,
 };
 use crate::{
-    addresses::{Source, default_listen, ip_of, split_peer, transport_of},
+    addresses::{Source, split_peer, transport_of},
     behaviour::{Behaviour, BehaviourEvent, boot_of, swarm},
     discovery::{Announcement, Beacon, Discovery, Sighting},
     http::server,
     identity::server_name_of,
     limits::{ADMITTED_MAX, MEDIA_ADMITTED_MAX, REQUEST_HEAD_TIMEOUT},
-    streams::{Admission, Inbound, Streams},
+    streams::{Admission, Inbound, RESTS, Streams},
 };
-
-/// How long the listeners may take to say their addresses. It is a system call; the rest is for a machine that is starting.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Addresses come one by one when a network appears; they are announced together.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -82,12 +80,13 @@ impl Driver {
         let boot = format!("{:016x}", rand::random::<u64>());
         // Room for every place that there is.
         let (accept, inbound) = mpsc::channel(ADMITTED_MAX + MEDIA_ADMITTED_MAX);
-        let mut swarm = swarm(keypair, &boot, Streams::new(accept, Admission::new()))?;
+        let mut swarm = swarm(keypair, &boot, Streams::new(accept, Admission::new(), config.power.rests()))?;
         let loopback_only = config.discovery == Discovery::Loopback;
         listen(&mut swarm, config.listen, loopback_only).await?;
         let listening: Vec<_> = swarm.listeners().cloned().collect();
-        let beacon = Beacon::start(config.discovery, name.clone(), boot.clone(), &listening)?;
-        let mut contacts = Contacts::new(local, loopback_only);
+        let searches = config.power.searches();
+        let beacon = Beacon::start(config.discovery, searches, name.clone(), boot.clone(), &listening)?;
+        let mut contacts = Contacts::new(local, loopback_only, config.power);
         for address in config.peers {
             let (bare, peer) = split_peer(address.clone());
             let peer = peer.ok_or(MeshError::NoPeerId(address))?;
@@ -208,6 +207,17 @@ impl Driver {
                 drop(reply.send(Announcement::new(&self.name, &self.boot, &listening)));
             }
             Command::Peers(reply) => drop(reply.send(self.peers())),
+            Command::Power(power, done) => {
+                self.contacts.set_power(power, Instant::now());
+                self.swarm.behaviour_mut().streams.rest(power.rests());
+                if let Some(beacon) = &mut self.beacon
+                    && let Err(error) = beacon.search(power.searches())
+                {
+                    tracing::warn!(%error, "the local network is not searched");
+                }
+                // The one who asked may have lost patience.
+                let _waiting = done.send(());
+            }
             // The loop has taken it.
             Command::Stop(stopped) => drop(stopped),
         }
@@ -219,6 +229,7 @@ impl Driver {
             Some(PeerStatus {
                 server: server_name_of(peer)?,
                 connected: newest.is_some(),
+                rests: contact.rests,
                 transport: newest.map(|link| if link.quic { "quic" } else { "tcp" }),
                 rtt: newest.and_then(|link| link.rtt),
                 addresses: contact.candidates.all(),
@@ -270,7 +281,10 @@ impl Driver {
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
                 let boot = boot_of(&info.agent_version).map(str::to_owned);
                 let listen = info.listen_addrs.into_iter().map(|address| split_peer(address).0).collect();
+                let rests = info.protocols.contains(&RESTS);
                 self.contacts.identified(peer_id, connection_id, boot, listen);
+                self.contacts.rests(peer_id, rests);
+                self.swarm.behaviour_mut().streams.peer_rests(peer_id, rests);
             }
             BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => match result {
@@ -295,6 +309,9 @@ impl Driver {
                 Action::GiveUp(peer, reason) => self.swarm.behaviour_mut().streams.give_up(&peer, &reason),
                 Action::Seen(peer) => self.tell(peer, PeerEvent::Seen),
                 Action::Gone(peer) => self.tell(peer, PeerEvent::Gone),
+                // Whoever hears that a peer came or went looks at all of it.
+                Action::Changed(peer) if self.unread.contains_key(&peer) => {}
+                Action::Changed(peer) => self.tell(peer, PeerEvent::Changed),
             }
         }
     }
@@ -330,55 +347,5 @@ impl Driver {
             }
         };
         drop(timeout(GOODBYE, closed).await);
-    }
-}
-
-/// Listens on what was asked for, and waits until it is done: a taken port must be told at the start. Of the default
-/// addresses, IPv6 may be missing.
-async fn listen(swarm: &mut Swarm<Behaviour>, asked: Vec<Multiaddr>, loopback_only: bool) -> Result<(), MeshError> {
-    let lenient = asked.is_empty();
-    let addresses = if lenient { default_listen(loopback_only) } else { asked };
-    let mut awaited = BTreeMap::new();
-    for address in addresses {
-        let optional = lenient && ip_of(&address).is_some_and(|ip| ip.is_ipv6());
-        if let Err(source) = probe(&address) {
-            return Err(MeshError::Listen { address, source });
-        }
-        match swarm.listen_on(address.clone()) {
-            Ok(id) if !optional => drop(awaited.insert(id.to_string(), address)),
-            Ok(_) => {}
-            Err(error) if optional => tracing::debug!(%address, %error, "not listening"),
-            Err(error) => return Err(MeshError::Listen { address, source: std::io::Error::other(error.to_string()) }),
-        }
-    }
-    let ready = async {
-        while !awaited.is_empty() {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { listener_id, .. } => drop(awaited.remove(&listener_id.to_string())),
-                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                    if let Some(address) = awaited.remove(&listener_id.to_string()) {
-                        let source = reason.err().unwrap_or_else(|| std::io::Error::other("it closed at once"));
-                        return Err(MeshError::Listen { address, source });
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    };
-    match timeout(LISTEN_TIMEOUT, ready).await {
-        Ok(ready) => ready,
-        Err(_) => match awaited.into_values().next() {
-            Some(address) => Err(MeshError::Listen { address, source: std::io::ErrorKind::TimedOut.into() }),
-            None => Ok(()),
-        },
-    }
-}
-
-/// Whether somebody listens on this TCP port already: libp2p shares its ports, so that it would not notice.
-fn probe(address: &Multiaddr) -> std::io::Result<()> {
-    match (ip_of(address), transport_of(address)) {
-        (Some(ip), Some(("tcp", port))) => std::net::TcpListener::bind((ip, port)).map(drop),
-        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod media;
+mod power;
 
 use std::{
     sync::{
@@ -13,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Extension, Router, body::Body, routing::get};
+use axum::{
+    Extension, Router,
+    body::Body,
+    routing::{any, get},
+};
 use bytes::Bytes;
 use hearth_core::ports::{PeerServer, TransportError};
 use libp2p::Multiaddr;
@@ -21,7 +26,7 @@ use ruma::OwnedServerName;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Mesh, MeshConfig, PeerEvent};
-use crate::{Discovery, addresses::split_peer};
+use crate::{Discovery, Power, addresses::split_peer};
 
 /// A secret that no other test has, because all of them share one loopback.
 fn secret() -> [u8; 32] {
@@ -30,7 +35,7 @@ fn secret() -> [u8; 32] {
 
 fn config(secret: [u8; 32], discovery: Discovery) -> MeshConfig {
     let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    MeshConfig { secret, listen, peers: vec![], discovery }
+    MeshConfig { secret, listen, peers: vec![], discovery, power: Power::Foreground }
 }
 
 /// A node that answers `/who` with the name of the one who asks.
@@ -258,4 +263,36 @@ async fn a_taken_port_is_told_at_the_start() {
         taken.listen = vec![split_peer(address.clone()).0];
         assert!(matches!(Mesh::start(taken).await, Err(super::MeshError::Listen { .. })), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_its_peer_restarts_under_is_asked_again_if_that_can_do_no_harm() {
+    let (alice, mut alices) = node(Discovery::Off).await;
+    let key = secret();
+    let (old, _olds) = Mesh::start(config(key, Discovery::Off)).await.unwrap();
+    let (arrived, mut arrivals) = mpsc::channel(2);
+    let never = any(async move || {
+        arrived.send(()).await.unwrap();
+        std::future::pending::<()>().await
+    });
+    old.serve(Router::new().route("/who", never));
+    introduce(&alice, &old).await;
+    seen(&mut alices, &old).await;
+    let asked = |method: http::Method| {
+        let (transport, name) = (alice.transport(), old.server_name().clone());
+        tokio::spawn(async move {
+            let request = http::Request::builder().method(method).uri("/who").body(Bytes::new()).unwrap();
+            transport.request(&name, request, 1024).await.map(http::Response::into_body)
+        })
+    };
+    let (read, written) = (asked(http::Method::GET), asked(http::Method::POST));
+    for _ in 0..2 {
+        arrivals.recv().await.unwrap();
+    }
+    let (new, _news) = Mesh::start(config(key, Discovery::Off)).await.unwrap();
+    new.serve(Router::new().route("/who", any(async || "the new one")));
+    introduce(&new, &alice).await;
+    assert_eq!(read.await.unwrap().unwrap(), "the new one");
+    let error = written.await.unwrap().unwrap_err();
+    assert!(matches!(error, TransportError::Broken { .. }), "{error}");
 }

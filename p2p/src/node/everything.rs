@@ -99,7 +99,7 @@ mod tests {
     use hearth_core::home::Registration;
 
     use super::*;
-    use crate::{Discovery, node::NodeConfig};
+    use crate::{Discovery, Power, node::NodeConfig};
 
     async fn node(data: &Path) -> Node {
         let config = NodeConfig {
@@ -108,6 +108,7 @@ mod tests {
             listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
             peers: Vec::new(),
             discovery: Discovery::Off,
+            power: Some(Power::default()),
             client_listen: None,
             registration: Registration::Closed,
         };

@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use super::switch::Switch;
-use crate::{Announcement, Mesh, MeshConfig, MeshError, PeerEvent, PeerStatus, limits::PEERS_KNOWN_MAX};
+use crate::{Announcement, Mesh, MeshConfig, MeshError, PeerEvent, PeerStatus, Power, limits::PEERS_KNOWN_MAX};
 
 /// The mesh of a node, while it is on, and what is remembered of its peers.
 pub struct Network {
-    config: MeshConfig,
+    config: SyncMutex<MeshConfig>,
     switch: Arc<Switch>,
     homeserver: Homeserver,
     running: Mutex<Option<Running>>,
@@ -44,6 +44,7 @@ pub struct Peer {
 impl Network {
     pub(super) fn new(config: MeshConfig, switch: Arc<Switch>, homeserver: Homeserver) -> Self {
         let (running, seen) = (Mutex::default(), Arc::default());
+        let config = SyncMutex::new(config);
         Self { config, switch, homeserver, running, seen, changes: watch::Sender::new(0) }
     }
 
@@ -66,31 +67,38 @@ impl Network {
         self.end(running).await;
     }
 
-    /// Makes the mesh anew, on the interfaces that are there now; does nothing while it is off. Old connections would not
-    /// survive the change, and their silence would be noticed only after a minute.
+    /// Makes the mesh anew, on the interfaces that are there now; starts it when it is off. Old connections would not survive
+    /// the change, and their silence would be noticed only after a minute.
     ///
     /// # Errors
     /// See [`MeshError`]. The network is off then.
     pub async fn restart(&self) -> Result<(), MeshError> {
         let mut running = self.running.lock().await;
-        let Some(old) = running.take() else { return Ok(()) };
-        self.end(old).await;
+        if let Some(old) = running.take() {
+            self.end(old).await;
+        }
         *running = Some(self.start().await?);
         Ok(())
     }
 
     async fn start(&self) -> Result<Running, MeshError> {
-        let (mesh, mut events) = Mesh::start(self.config.clone()).await?;
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mesh, mut events) = Mesh::start(config).await?;
         mesh.serve(self.homeserver.federation_router());
         self.switch.set(Some(mesh.transport()));
         let (homeserver, seen, changes) = (self.homeserver.clone(), self.seen.clone(), self.changes.clone());
         let events = tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                let (PeerEvent::Seen(server) | PeerEvent::Gone(server)) = &event;
-                remember(&seen, server);
                 match &event {
-                    PeerEvent::Seen(server) => homeserver.peer_seen(server),
-                    PeerEvent::Gone(server) => homeserver.peer_gone(server),
+                    PeerEvent::Seen(server) => {
+                        remember(&seen, server);
+                        homeserver.peer_seen(server);
+                    }
+                    PeerEvent::Gone(server) => {
+                        remember(&seen, server);
+                        homeserver.peer_gone(server);
+                    }
+                    PeerEvent::Changed(_) => {}
                 }
                 changes.send_modify(|count| *count += 1);
             }
@@ -106,6 +114,16 @@ impl Network {
             self.homeserver.peer_gone(&server);
         }
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Spends more or less on being within reach, from now on; also once the network is on again.
+    pub async fn set_power(&self, power: Power) {
+        let running = self.running.lock().await;
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).power = power;
+        if let Some(running) = &*running {
+            running.mesh.set_power(power).await;
+            self.changes.send_modify(|count| *count += 1);
+        }
     }
 
     /// Hands in an address of a peer, with `/p2p/` and its id at the end, as the platform's own discovery or a contact tells

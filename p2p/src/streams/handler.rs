@@ -1,11 +1,12 @@
 //! The streams of one connection.
 //!
 //! Every wish travels with its own stream request as that request's info, so an answer cannot reach the wrong one, and the
-//! end of the connection drops all of them, which is their answer. There is no state here beside the line of wishes.
+//! end of the connection drops all of them, which is their answer.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -17,10 +18,24 @@ use libp2p::{
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Sleep, sleep},
+};
 
 use super::{Admission, Inbound, Lane, Open, OpenError, lane::Lanes};
-use crate::limits::OPEN_TIMEOUT;
+use crate::limits::{OPEN_TIMEOUT, REST_LOOK};
+
+/// What the behaviour tells a connection.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Open a stream.
+    Open(Open),
+    /// From now on this node rests, or does not.
+    WeRest(bool),
+    /// The peer rests, or does not.
+    TheyRest(bool),
+}
 
 /// Opens and accepts the streams of one connection.
 pub(crate) struct Handler {
@@ -28,11 +43,15 @@ pub(crate) struct Handler {
     accept: mpsc::Sender<Inbound>,
     admission: Admission,
     wishes: VecDeque<Open>,
+    we_rest: bool,
+    they_rest: bool,
+    /// Wakes the connection, while it need not be kept, so that it looks whether it is used.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, accept: mpsc::Sender<Inbound>, admission: Admission) -> Self {
-        Self { peer, accept, admission, wishes: VecDeque::new() }
+    pub(super) fn new(peer: PeerId, accept: mpsc::Sender<Inbound>, admission: Admission, we_rest: bool) -> Self {
+        Self { peer, accept, admission, wishes: VecDeque::new(), we_rest, they_rest: false, look: None }
     }
 
     /// Lets a stream in, or drops it, which the other end sees as the end of the stream.
@@ -50,7 +69,7 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Open;
+    type FromBehaviour = Order;
     type ToBehaviour = Infallible;
     type InboundProtocol = Lanes;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
@@ -58,20 +77,32 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Open;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Lanes, ())
+        SubstreamProtocol::new(Lanes { rests: self.we_rest }, ())
     }
 
     /// Neighbours stay connected: a connection costs a keep-alive, a new one costs two handshakes and the moment in which
-    /// a message waits for them.
+    /// a message waits for them. For one that rests the keep-alive costs more.
     fn connection_keep_alive(&self) -> bool {
-        true
+        !self.we_rest && !self.they_rest
     }
 
-    fn on_behaviour_event(&mut self, open: Open) {
-        self.wishes.push_back(open);
+    fn on_behaviour_event(&mut self, order: Order) {
+        match order {
+            Order::Open(open) => self.wishes.push_back(open),
+            Order::WeRest(rest) => self.we_rest = rest,
+            Order::TheyRest(rest) => self.they_rest = rest,
+        }
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Open, Infallible>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Open, Infallible>> {
+        if self.connection_keep_alive() {
+            self.look = None;
+        } else {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(REST_LOOK)));
+            while look.as_mut().poll(cx).is_ready() {
+                look.set(sleep(REST_LOOK));
+            }
+        }
         // The connection polls again after every event that it hands in, so no waker is kept.
         while let Some(open) = self.wishes.pop_front() {
             if !open.asker.is_closed() {
@@ -88,7 +119,9 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Open>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, lane), .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, Some(lane)), ..
+            }) => {
                 self.accept(stream, lane);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {

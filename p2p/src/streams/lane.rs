@@ -2,6 +2,9 @@
 //!
 //! Each has a protocol id, places and turns of its own, so that a transaction never waits behind a film. An older node that
 //! knows events alone refuses the other's id and is spoken to all the same.
+//!
+//! A third id is only listed: a node that has it among its protocols *rests* (see [`Power::Low`](crate::Power::Low)).
+//! identify tells peers of it when it appears and when it is gone, so no message of our own is needed.
 
 use std::{convert::Infallible, future::Ready};
 
@@ -68,26 +71,33 @@ impl Lane {
     }
 }
 
+/// What a node that rests lists among its protocols.
+pub(crate) const RESTS: StreamProtocol = StreamProtocol::new("/hearth/rests/1");
+
 /// What a connection listens for: a stream of either lane.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lanes;
+pub(crate) struct Lanes {
+    /// Whether the node rests, and says so.
+    pub(super) rests: bool,
+}
 
 impl UpgradeInfo for Lanes {
     type Info = StreamProtocol;
-    type InfoIter = [StreamProtocol; 2];
+    type InfoIter = std::iter::Chain<std::array::IntoIter<StreamProtocol, 2>, std::option::IntoIter<StreamProtocol>>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        Lane::ALL.map(Lane::protocol)
+        Lane::ALL.map(Lane::protocol).into_iter().chain(self.rests.then_some(RESTS))
     }
 }
 
 impl InboundUpgrade<Stream> for Lanes {
-    type Output = (Stream, Lane);
+    /// No lane for a stream of the protocol that is only listed: whoever opens it anyway gets nothing.
+    type Output = (Stream, Option<Lane>);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
     fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
-        let lane = if protocol == Lane::Media.protocol() { Lane::Media } else { Lane::Events };
+        let lane = Lane::ALL.into_iter().find(|lane| lane.protocol() == protocol);
         std::future::ready(Ok((stream, lane)))
     }
 }

@@ -23,7 +23,7 @@ use hearth_core::{
     types::LocalServer,
 };
 use hearth_p2p::{
-    Discovery,
+    Discovery, Power,
     host::{SystemClock, SystemRandom},
     node::{Node, NodeConfig},
 };
@@ -63,6 +63,7 @@ impl Phone {
             listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
             peers: Vec::new(),
             discovery: Discovery::Off,
+            power: Some(Power::default()),
             client_listen: None,
             registration: Registration::Closed,
         });

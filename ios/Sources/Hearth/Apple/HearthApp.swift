@@ -23,6 +23,7 @@
         private let radio = BonjourRadio()
         /// Counts the changes of the network that the node has followed.
         private let moves = Observed(0)
+        private let saver = Observed(ProcessInfo.processInfo.isLowPowerModeEnabled)
         private var tasks: [Task<Void, Never>] = []
         private var assertion = UIBackgroundTaskIdentifier.invalid
 
@@ -48,7 +49,8 @@
             follow(UIApplication.willEnterForegroundNotification) { $0.seen() }
             follow(UIApplication.didBecomeActiveNotification) { $0.seen() }
             follow(UIApplication.didEnterBackgroundNotification) { $0.left() }
-            tasks = [searchWhileRunning(), followTheNetworks()]
+            tasks = [searchWhileRunning(), followTheNetworks(), saveWhereItMatters()]
+            follow(.NSProcessInfoPowerStateDidChange) { $0.saver.become(ProcessInfo.processInfo.isLowPowerModeEnabled) }
             // Installed while the app is in front already: by an app that asks for a name first.
             Task { if UIApplication.shared.applicationState == .active { seen() } }
         }
@@ -117,11 +119,31 @@
                         for try await running in lifecycle.running.updates {
                             again {
                                 guard running else { return }
-                                await search(hearth.peers, with: radio, moved: moves.updates.dropFirst())
+                                await search(
+                                    hearth.peers, with: radio, moved: moves.updates.dropFirst(), looking: lifecycle.looking)
                             }
                         }
                     } catch {
                         return
+                    }
+                }
+            }
+        }
+
+        /// With mobile data alone, every connection that is kept costs as much as one on Wi-Fi and more.
+        private func saveWhereItMatters() -> Task<Void, Never> {
+            Task { [lifecycle, saver] in
+                let mobile = Observed(false)
+                await withTaskGroup(of: Void.self) { group in
+                    group.addTask { for await local in AppleNetworks.changes() { mobile.become(local.isEmpty) } }
+                    for one in [saver, mobile] {
+                        group.addTask {
+                            do {
+                                for try await _ in one.updates { lifecycle.saving(saver.now || mobile.now) }
+                            } catch {
+                                return
+                            }
+                        }
                     }
                 }
             }

@@ -15,7 +15,7 @@ use hearth_core::{
     home::Registration,
 };
 use hearth_p2p::{
-    Multiaddr, identity,
+    Multiaddr, Power, identity,
     node::{Node, NodeConfig},
 };
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ pub(crate) async fn chat(arguments: ChatArguments) -> Result<()> {
         listen: arguments.listen,
         peers: arguments.peer,
         discovery: arguments.discovery.into(),
+        power: Some(Power::default()),
         client_listen: None,
         registration: Registration::Closed,
     });

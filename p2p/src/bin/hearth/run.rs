@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use hearth_core::home::Registration;
 use hearth_p2p::{
-    Discovery, Multiaddr, contact,
+    Discovery, Multiaddr, Power, contact,
     node::{Node, NodeConfig},
 };
 use ruma::{OwnedServerName, UserId};
@@ -103,6 +103,7 @@ fn config(arguments: RunArguments) -> Result<NodeConfig> {
         listen: arguments.listen,
         peers: arguments.peer,
         discovery: arguments.discovery.into(),
+        power: Some(Power::default()),
         client_listen: Some(arguments.client_listen),
         registration,
     })

@@ -19,7 +19,7 @@ fn id(n: usize) -> ConnectionId {
 fn contacts() -> (Contacts, PeerId, Instant) {
     let bob: PeerId = BOB.parse().unwrap();
     let alice = std::iter::repeat_with(PeerId::random).find(|peer| *peer < bob).unwrap();
-    (Contacts::new(alice, false), bob, Instant::now())
+    (Contacts::new(alice, false, Power::Foreground), bob, Instant::now())
 }
 
 fn dialled(contacts: &mut Contacts) -> bool {
@@ -142,4 +142,64 @@ async fn a_peer_that_left_is_forgotten() {
     contacts.dial_failed(bob, id(1), "gone".into(), now);
     assert_eq!(contacts.iter().count(), 0);
     assert_eq!(contacts.next_due(), None);
+}
+
+/// The times at which a peer that never answers is dialled, from now on.
+fn dials_until(contacts: &mut Contacts, bob: PeerId, start: Instant, within: Duration) -> Vec<Duration> {
+    let mut dials = Vec::new();
+    while let Some(due) = contacts.next_due().filter(|due| *due < start + within) {
+        contacts.tick(due);
+        for action in contacts.take_actions() {
+            if let Action::Dial(..) = action {
+                dials.push(due - start);
+                contacts.dialling(bob, id(dials.len()));
+                contacts.dial_failed(bob, id(dials.len()), "nobody is there".into(), due);
+            }
+        }
+    }
+    dials
+}
+
+#[tokio::test]
+async fn in_the_background_whoever_is_away_is_tried_only_now_and_then() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.set_power(Power::Background, now);
+    contacts.add(bob, at(1), Source::Configured, now);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let dials = dials_until(&mut contacts, bob, now, day);
+    assert!((96..150).contains(&dials.len()), "{} dials in a day", dials.len());
+    // Somebody looks at the phone: that is a reason to try at once, and soon again.
+    contacts.set_power(Power::Foreground, now + day);
+    let dials = dials_until(&mut contacts, bob, now + day, Duration::from_secs(60));
+    assert_eq!(dials.first(), Some(&Duration::ZERO));
+    assert!(dials.len() >= 5, "{dials:?}");
+}
+
+#[tokio::test]
+async fn who_rests_dials_whoever_is_new_once_and_after_that_only_on_demand() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.set_power(Power::Low, now);
+    contacts.add(bob, at(1), Source::Announced, now);
+    assert_eq!(dials_until(&mut contacts, bob, now, Duration::from_secs(24 * 60 * 60)).len(), 1);
+    contacts.wanted(bob, now + Duration::from_secs(60));
+    assert!(dialled(&mut contacts));
+    contacts.connected(bob, id(2), at(1), true);
+    contacts.closed(bob, id(2), now + Duration::from_secs(61));
+    assert_eq!(contacts.next_due(), None, "nothing wakes a phone that rests");
+}
+
+#[tokio::test]
+async fn a_peer_that_rests_is_dialled_when_it_moved_and_not_because_it_is_announced_again() {
+    let (mut contacts, bob, now) = contacts();
+    contacts.announced(bob, Some("one".into()), vec![at(1)], now);
+    contacts.connected(bob, id(1), at(1), true);
+    contacts.identified(bob, id(1), Some("one".into()), vec![]);
+    contacts.rests(bob, true);
+    contacts.closed(bob, id(1), now);
+    contacts.take_actions();
+    let later = now + Duration::from_secs(90);
+    contacts.announced(bob, Some("one".into()), vec![at(1)], later);
+    assert!(!dialled(&mut contacts) && contacts.next_due().is_none(), "its records were only refreshed");
+    contacts.announced(bob, Some("one".into()), vec![at(2)], later);
+    assert!(dialled(&mut contacts), "it is elsewhere now");
 }

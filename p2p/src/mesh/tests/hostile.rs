@@ -14,7 +14,7 @@ fn raw() -> (Swarm<Streams>, mpsc::Receiver<Inbound>) {
     let swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_quic()
-        .with_behaviour(|_| Streams::new(accept, Admission::new()))
+        .with_behaviour(|_| Streams::new(accept, Admission::new(), false))
         .unwrap()
         .build();
     (swarm, inbound)

@@ -17,7 +17,7 @@ use hearth_core::{
     },
     federation,
 };
-use hearth_p2p::node::Node;
+use hearth_p2p::{Power, node::Node};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 
@@ -66,6 +66,16 @@ impl Verbs {
                     Some(true) => self.node.network().switch_off().await,
                     _ => self.node.network().switch_on().await?,
                 }
+                Ok(json!({}))
+            }
+            "power" => {
+                let power = match text(command, "power")? {
+                    "foreground" => Power::Foreground,
+                    "background" => Power::Background,
+                    "low" => Power::Low,
+                    other => bail!("there is no power `{other}`: it is foreground, background or low"),
+                };
+                self.node.network().set_power(power).await;
                 Ok(json!({}))
             }
             "clients" => {

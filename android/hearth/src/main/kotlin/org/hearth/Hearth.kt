@@ -24,6 +24,7 @@ import org.hearth.ffi.NodeState
 import org.hearth.ffi.NodeStatus
 import org.hearth.ffi.Peers
 import org.hearth.ffi.Platform
+import org.hearth.ffi.PowerMode
 import org.hearth.ffi.Rooms
 import org.hearth.ffi.StatusListener
 import org.hearth.ffi.Verifications
@@ -101,6 +102,8 @@ class Hearth(config: NodeConfig, platform: Platform, logs: LogSink? = null) : Po
     override suspend fun pause() = whole { node.pause() }
 
     override suspend fun resume() = whole { node.resume() }
+
+    override suspend fun setPowerMode(mode: PowerMode) = whole { node.setPowerMode(mode) }
 
     override suspend fun networkChanged() = whole { node.networkChanged() }
 

@@ -15,6 +15,7 @@ import kotlinx.coroutines.flow.collectLatest
 import kotlinx.coroutines.flow.debounce
 import kotlinx.coroutines.flow.distinctUntilChanged
 import kotlinx.coroutines.flow.drop
+import kotlinx.coroutines.flow.flowOf
 import kotlinx.coroutines.flow.onStart
 import kotlinx.coroutines.launch
 import org.hearth.ffi.Announcement
@@ -68,17 +69,25 @@ private val RETRY_AFTER = 500.milliseconds
 private val SETTLED_AFTER = 1.seconds
 
 /**
- * Announces a node and searches for others, until it is cancelled. [moved] speaks whenever the node may listen elsewhere than
- * before, and is announced anew then.
+ * Announces a node and, while [looking] says so, searches for others, until it is cancelled. [moved] speaks whenever the node may
+ * listen elsewhere than before, and is announced anew then.
  */
-suspend fun search(book: AddressBook, radio: ServiceDiscovery, moved: Flow<Unit>) = coroutineScope {
+suspend fun search(
+    book: AddressBook,
+    radio: ServiceDiscovery,
+    moved: Flow<Unit>,
+    looking: Flow<Boolean> = flowOf(true),
+) = coroutineScope {
     moved.onStart { emit(Unit) }.collectLatest {
         insist {
             val ours = book.announcement()
             coroutineScope {
                 launch { insist { radio.announce(ours) } }
-                radio.sightings(ours.service).collect { seen ->
-                    if (seen.instance != ours.instance) book.found(seen.properties, seen.hosts)
+                looking.distinctUntilChanged().collectLatest { looks ->
+                    if (!looks) return@collectLatest
+                    radio.sightings(ours.service).collect { seen ->
+                        if (seen.instance != ours.instance) book.found(seen.properties, seen.hosts)
+                    }
                 }
             }
         }

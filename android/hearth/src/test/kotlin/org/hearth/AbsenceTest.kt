@@ -9,6 +9,7 @@ import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.EventKind
 import org.hearth.ffi.NewRoom
 import org.hearth.ffi.NodeState
+import org.hearth.ffi.PowerMode
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -35,6 +36,33 @@ class AbsenceTest {
         assertEquals(said, all.map { it.text() }.filter { it.startsWith("While") }, "all of it, once and in order")
         there.says("Awake")
         here.hears("Awake")
+    }
+
+    @Test
+    fun `a phone that rests is left alone and misses nothing`() = phones {
+        val (ana, ben) = anaAndBen()
+        val (here, there) = talk(ana, ben)
+        val server = ben.hearth.identity.server
+        val peers = watch(ana.hearth.peers.items())
+        ben.hearth.setPowerMode(PowerMode.LOW_POWER)
+        peers.until("ben rests") { all -> all.any { it.id == server && it.rests && !it.connected } }
+        here.says("Are you there?")
+        there.hears("Are you there?")
+        peers.until("ben rests again") { all -> all.any { it.id == server && it.rests && !it.connected } }
+        there.says("I was asleep")
+        here.hears("I was asleep")
+
+        // The mode is the app's, and stays while the node comes and goes.
+        ben.hearth.stop()
+        ben.hearth.setPowerMode(PowerMode.OFFLINE)
+        ben.hearth.start()
+        there.says("To nobody yet")
+        assertEquals(0u, ben.hearth.node.status().near)
+        ben.hearth.networkChanged()
+        assertEquals(0u, ben.hearth.node.status().near)
+        ben.hearth.setPowerMode(PowerMode.FOREGROUND)
+        here.hears("To nobody yet")
+        peers.until("ben is awake") { all -> all.any { it.id == server && !it.rests && it.connected } }
     }
 
     @Test

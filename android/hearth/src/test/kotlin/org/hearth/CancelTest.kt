@@ -31,6 +31,7 @@ class CancelTest {
         val film = File(folder, "film").apply { RandomAccessFile(this, "rw").use { it.setLength(40L shl 20) } }
         val handle = here.timeline.sendFile(film.path, FileInfo("film", MediaKind.FILE))
         handle.cancel()
+        assertInstanceOf(NodeException.Cancelled::class.java, runCatching { handle.join() }.exceptionOrNull())
         here.says("No film today")
         there.hears("No film today")
         assertFalse(there.seen.now.orEmpty().any { it.content is ItemContent.File })

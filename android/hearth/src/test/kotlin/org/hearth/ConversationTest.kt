@@ -6,6 +6,7 @@ import org.hearth.ffi.MediaKind
 import org.hearth.ffi.NewRoom
 import org.hearth.ffi.NodeState
 import org.hearth.ffi.OutgoingText
+import org.hearth.ffi.PowerMode
 import org.hearth.ffi.PreviewKind
 import org.hearth.ffi.Reach
 import org.hearth.ffi.RoomStanding
@@ -60,8 +61,10 @@ class ConversationTest {
             FileInfo(name = "harbour.png", kind = MediaKind.IMAGE, mime = "image/png", caption = "The harbour"),
             sent::add,
         )
+        val event = handle.join()
         val item = there.seen.until("the picture") { rows -> rows.any { it.content is ItemContent.File } }
             .first { it.content is ItemContent.File }
+        assertEquals(event, item.eventId)
         val media = (item.content as ItemContent.File).media
         assertEquals(listOf(MediaKind.IMAGE, "harbour.png", "The harbour"), listOf(media.kind, media.name, media.caption))
         assertEquals(listOf(SIDE.toULong(), SIDE.toULong()), listOf(media.width, media.height))
@@ -124,11 +127,11 @@ class ConversationTest {
         val (here, there) = talk(ana, ben)
         val status = watch(ana.hearth.status)
         status.until("ben is near, and has everything") { it.near == 1u && it.waiting == 0uL }
-        ana.hearth.node.setNetwork(false)
+        ana.hearth.setPowerMode(PowerMode.OFFLINE)
         status.until("nobody is near") { it.near == 0u && it.state == NodeState.RUNNING }
         here.says("Later, then")
         assertEquals(1u, status.until("it waits") { it.waiting > 0uL }.waitingFor)
-        ana.hearth.node.setNetwork(true)
+        ana.hearth.setPowerMode(PowerMode.FOREGROUND)
         there.hears("Later, then")
         status.until("ben is back, and has it") { it.near == 1u && it.waiting == 0uL && it.waitingFor == 0u }
         ana.hearth.pause()

@@ -189,6 +189,11 @@ class ErrorsTest {
         val diary = conversation(ana.hearth.rooms.create(NewRoom(name = "Diary")))
         val handle = diary.timeline.sendFile(File(folder, "missing").path, FileInfo("missing", MediaKind.FILE))
         diary.seen.until("it failed") { rows -> rows.any { it.id == handle.itemId() && it.state is SendState.Failed } }
+        fails<NodeException.InvalidInput> { handle.join() }
+        ana.hearth.pause()
+        fails<NodeException.Paused> { handle.join() }
+        ana.hearth.resume()
+        fails<NodeException.InvalidInput> { handle.join() }
         handle.close()
     }
 

@@ -6,6 +6,7 @@ import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableSharedFlow
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
@@ -69,6 +70,25 @@ class NearbyTest {
 
         override suspend fun found(properties: Map<String, String>, hosts: List<String>) =
             found.add("${properties["id"]}:${properties["quic"]} at ${hosts.single()}")
+    }
+
+    @Test
+    fun `who does not look is seen all the same`() = runTest {
+        val air = Air()
+        val (ana, ben) = Book("ana") to Book("ben")
+        val (radio, looking) = air.Radio() to MutableStateFlow(false)
+        backgroundScope.launch { search(ana, radio, MutableSharedFlow(), looking) }
+        backgroundScope.launch { search(ben, air.Radio(), MutableSharedFlow()) }
+        runCurrent()
+        assertEquals(listOf("ana:1 at 127.0.0.1"), ben.found)
+        assertEquals(0 to 1, radio.searching to radio.announcing)
+        assertEquals(emptyList<String>(), ana.found)
+        looking.value = true
+        runCurrent()
+        assertEquals(listOf("ben:1 at 127.0.0.1"), ana.found)
+        looking.value = false
+        runCurrent()
+        assertEquals(0 to 1, radio.searching to radio.announcing)
     }
 
     @Test

@@ -9,6 +9,7 @@ import kotlinx.coroutines.test.runTest
 import org.hearth.ffi.FetchSummary
 import org.hearth.ffi.NodeException
 import org.hearth.ffi.NodeState
+import org.hearth.ffi.PowerMode
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertNull
@@ -22,6 +23,7 @@ class PowerTest {
     private class Scripted(var failure: NodeException? = null) : Power {
         override var state = NodeState.STOPPED
         val told = mutableListOf<String>()
+        val modes = mutableListOf<PowerMode>()
 
         private suspend fun step(name: String, to: NodeState) {
             if (state == to) return
@@ -38,6 +40,10 @@ class PowerTest {
         override suspend fun pause() = step("pause", NodeState.PAUSED)
 
         override suspend fun resume() = step("resume", NodeState.RUNNING)
+
+        override suspend fun setPowerMode(mode: PowerMode) {
+            modes += mode
+        }
 
         override suspend fun networkChanged() = Unit
 
@@ -103,6 +109,49 @@ class PowerTest {
         pass(60.seconds)
         assertEquals(listOf("start", "pause"), node.told)
         assertEquals(false, lifecycle.running.value)
+    }
+
+    @Test
+    fun `it spends less when nobody looks, and least when the battery must last`() = test { node, lifecycle ->
+        val hold = lifecycle.hold()
+        pass(1.seconds)
+        assertEquals(listOf(PowerMode.BACKGROUND), node.modes)
+        lifecycle.foreground(true)
+        lifecycle.saving(true)
+        pass(60.seconds)
+        assertEquals(listOf(PowerMode.BACKGROUND, PowerMode.FOREGROUND), node.modes)
+        node.modes.clear()
+        // A turn of the phone.
+        lifecycle.foreground(false)
+        pass(3.seconds)
+        lifecycle.foreground(true)
+        pass(60.seconds)
+        assertEquals(PowerMode.FOREGROUND, node.modes.lastOrNull() ?: lifecycle.mode.value)
+        assertEquals(false, PowerMode.LOW_POWER in node.modes)
+        lifecycle.foreground(false)
+        pass(6.seconds)
+        assertEquals(PowerMode.LOW_POWER, lifecycle.mode.value)
+        lifecycle.saving(false)
+        pass(1.seconds)
+        assertEquals(PowerMode.BACKGROUND, lifecycle.mode.value)
+        hold.close()
+    }
+
+    @Test
+    fun `off the network is off, whoever looks`() = test { node, lifecycle ->
+        lifecycle.foreground(true)
+        pass(1.seconds)
+        lifecycle.offline(true)
+        pass(1.seconds)
+        assertEquals(PowerMode.OFFLINE, node.modes.last())
+        lifecycle.foreground(false)
+        lifecycle.foreground(true)
+        pass(60.seconds)
+        assertEquals(PowerMode.OFFLINE, node.modes.last())
+        assertEquals(listOf("start"), node.told)
+        lifecycle.offline(false)
+        pass(1.seconds)
+        assertEquals(PowerMode.FOREGROUND, node.modes.last())
     }
 
     @Test

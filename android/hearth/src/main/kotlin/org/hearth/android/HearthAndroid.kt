@@ -14,6 +14,8 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.flow.MutableSharedFlow
 import kotlinx.coroutines.flow.collectLatest
+import kotlinx.coroutines.flow.combine
+import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.launch
 import org.hearth.Hearth
 import org.hearth.Lifecycle
@@ -24,6 +26,7 @@ import org.hearth.ffi.DiscoveryMode
 import org.hearth.ffi.FetchSummary
 import org.hearth.ffi.LogSink
 import org.hearth.ffi.NodeConfig
+import org.hearth.ffi.PowerMode
 import org.hearth.followNetworks
 import org.hearth.search
 import java.io.File
@@ -59,18 +62,25 @@ class HearthAndroid private constructor(app: Application, account: String, displ
     init {
         app.registerActivityLifecycleCallbacks(ActivityWatch(lifecycle::foreground))
         scope.launch { lifecycle.running.collectLatest { running -> if (running) searchNearby() } }
+        val networks = AndroidNetworks(app).networks
         scope.launch {
-            followNetworks(AndroidNetworks(app).networks) {
+            followNetworks(networks) {
                 hearth.networkChanged()
                 moved.tryEmit(Unit)
             }
         }
+        scope.launch {
+            // With mobile data alone, every connection that is kept costs as much as one on Wi-Fi and more.
+            combine(batterySaver(app), networks) { saver, local -> saver || local.isEmpty() }.collect(lifecycle::saving)
+        }
     }
 
     /** For a job or a worker of the app: fetches what waits, for at most this long. [HearthFetch] calls it by itself. */
-    suspend fun backgroundFetch(limit: Duration): FetchSummary = fetch(hearth, limit, ::searchNearby)
+    suspend fun backgroundFetch(limit: Duration): FetchSummary =
+        fetch(hearth, limit) { search(hearth.peers.addressBook(), radio, moved) }
 
-    private suspend fun searchNearby() = search(hearth.peers.addressBook(), radio, moved)
+    private suspend fun searchNearby() =
+        search(hearth.peers.addressBook(), radio, moved, lifecycle.mode.map { it == PowerMode.FOREGROUND })
 
     companion object {
         @Volatile
