@@ -15,6 +15,7 @@ mod around;
 mod build;
 mod file;
 mod item;
+mod sent;
 mod version;
 mod window;
 mod words;

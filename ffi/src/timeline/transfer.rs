@@ -8,7 +8,7 @@ use hearth_core::chat::{
 };
 use tokio::task::JoinHandle;
 
-use super::Timeline;
+use super::{Place, Timeline};
 use crate::{
     cancel::CancelToken,
     error::NodeError,
@@ -59,6 +59,8 @@ pub struct FileInfo {
 /// A file that is on its way into its room.
 #[derive(uniffi::Object)]
 pub struct SendHandle {
+    shared: Arc<Shared>,
+    place: Arc<Place>,
     item: ItemId,
     progress: Progress,
     watcher: Option<Arc<TaskHandle>>,
@@ -69,6 +71,23 @@ impl SendHandle {
     /// The id of its item.
     pub fn item_id(&self) -> String {
         self.item.0.clone()
+    }
+
+    /// Waits until it is in its room, from where it goes to the others by itself, and answers its event's id.
+    ///
+    /// # Errors
+    /// [`NodeError::InvalidInput`] with the reason when it cannot be sent as it is: it stays in the list and may be tried again.
+    /// [`NodeError::Cancelled`] when it was called off or taken back; [`NodeError::NotRunning`] and [`NodeError::Paused`] when
+    /// the node ends meanwhile: it goes on with the node, and can be waited for again.
+    #[uniffi::method(default(cancel = None))]
+    pub async fn join(&self, cancel: Option<Arc<CancelToken>>) -> Result<String, NodeError> {
+        let (place, item) = (self.place.clone(), self.item.clone());
+        self.shared
+            .with(async move |running| {
+                let timeline = place.current(&running)?;
+                CancelToken::guard(cancel, async { Ok(timeline.until_sent(&item).await?.to_string()) }).await
+            })
+            .await
     }
 
     /// Calls it off, if it is not in its room yet.
@@ -182,7 +201,8 @@ impl Timeline {
             .with(async move |timeline: Arc<chat::Timeline>| Ok(timeline.send_file(source, info, reply_to).await?));
         let (item, progress) = sent.await?;
         let watcher = listener.map(|listener| watch_progress(&self.shared, &progress, listener)).transpose()?;
-        Ok(Arc::new(SendHandle { item, progress, watcher }))
+        let (shared, place) = (self.shared.clone(), self.place.clone());
+        Ok(Arc::new(SendHandle { shared, place, item, progress, watcher }))
     }
 }
 

@@ -44,6 +44,14 @@ extension Timeline {
     }
 }
 
+extension SendHandle {
+    /// Waits until the file is in its room, from where it goes to the others by itself, and answers its event's id. Cancelling the
+    /// task ends the wait; the file goes on.
+    public func untilSent() async throws -> String {
+        try await withCancelToken { token in try await self.join(cancel: token) }
+    }
+}
+
 extension Backup {
     /// Writes everything into a new file, sealed by a passphrase, while the node runs. Answers how many bytes it has. Cancelling
     /// the task calls it off.

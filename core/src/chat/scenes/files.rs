@@ -37,10 +37,12 @@ async fn a_file_is_sent_and_opened_and_what_it_is_called_is_for_the_room_alone()
     list.keep(&timeline).await;
     let source = Source::Path(dir.path().join("letter.txt"));
     let (id, progress) = timeline.send_file(source, FileInfo::new("letter.txt", Kind::File), None).await.unwrap();
+    let event = timeline.until_sent(&id).await.unwrap();
     list.keep(&timeline).await;
     assert_eq!(progress.at(), (bytes.len() as u64, bytes.len() as u64));
     let (item, mine) = file_of(&list.rows);
     assert_eq!((&item.id, mine.encrypted), (&id, true));
+    assert_eq!(item.event_id, Some(event));
     assert!(matches!(item.state, Some(SendState::Sent { .. })), "{:?}", item.state);
     assert_eq!(list.rows.iter().filter(|row| matches!(row.content, ItemContent::Media(_))).count(), 1);
 
@@ -62,12 +64,15 @@ async fn a_file_that_cannot_be_read_fails_with_the_reason() {
     let (_net, alice, _bob, room) = pair().await;
     let timeline = alice.room(&room).timeline();
     let source = Source::Path("/there/is/no/such/file".into());
-    timeline.send_file(source, FileInfo::new("a.txt", Kind::File), None).await.unwrap();
-    settle().await;
+    let (id, _) = timeline.send_file(source, FileInfo::new("a.txt", Kind::File), None).await.unwrap();
+    let told = timeline.until_sent(&id).await;
+    assert!(matches!(&told, Err(ChatError::Invalid(reason)) if reason.contains("read")), "{told:?}");
     let items = items_of(&timeline).await;
     let state = items.last().unwrap().state.clone();
     assert!(matches!(&state, Some(SendState::Failed { reason, .. }) if reason.contains("read")), "{state:?}");
     assert_eq!(alice.server.home().repository.blobs.count(), (0, 0));
+    timeline.cancel(&id).await.unwrap();
+    assert!(matches!(timeline.until_sent(&id).await, Err(ChatError::Cancelled)));
 }
 
 /// The panic wipe of a client that runs, holds its files open, and is in the middle of a conversation.
