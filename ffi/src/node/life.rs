@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     Shared,
     phase::{FetchSummary, Phase, Running},
+    power::PowerMode,
     secrets,
 };
 use crate::error::NodeError;
@@ -131,8 +132,11 @@ impl Shared {
             self.start_now().await?;
             (before, self.phases.running()?)
         };
+        // Whoever is to be fetched from may have moved, so the little time that there is goes into searching as well.
+        self.spend_on(&running, PowerMode::Foreground).await;
         let summary = running.fetch(deadline).await;
         let _changing = self.changing.lock().await;
+        self.spend_on(&running, self.power_mode()).await;
         // Whoever asked for something meanwhile gets that.
         if self.wishes.load(Ordering::Relaxed) == wishes {
             match before {

@@ -2,7 +2,10 @@
 
 use hearth_p2p::Power;
 
-use super::{Node, Shared, phase::Phase};
+use super::{
+    Node, Shared,
+    phase::{Phase, Running},
+};
 use crate::error::NodeError;
 
 /// How much a node does while nothing is said. In every mode but the last a message goes out at once, and whoever calls is
@@ -56,6 +59,15 @@ impl Node {
 impl Shared {
     pub(super) fn power_mode(&self) -> PowerMode {
         *self.power.borrow()
+    }
+
+    /// Spends so much, as long as the app wants the node on the network.
+    pub(super) async fn spend_on(&self, running: &Running, mode: PowerMode) {
+        if self.power_mode() != PowerMode::Offline
+            && let Some(power) = mode.power()
+        {
+            running.node.network().set_power(power).await;
+        }
     }
 
     pub(super) async fn network_changed(&self) -> Result<(), NodeError> {

@@ -96,6 +96,21 @@ class AbsenceTest {
     }
 
     @Test
+    fun `a background fetch searches, though nobody looks`() = phones {
+        val (ana, ben) = listOf("ana", "ben").map { started(it, discovery = DiscoveryMode.LOOPBACK) }
+        val (here, there) = talk(ana, ben)
+        listOf(ana, ben).forEach { it.hearth.setPowerMode(PowerMode.BACKGROUND) }
+        ben.hearth.pause()
+        // It listens elsewhere now, and neither of the two searches by itself.
+        ana.hearth.networkChanged()
+        here.says("I moved")
+        val summary = ben.hearth.backgroundFetch(20.seconds)
+        assertTrue(summary.received > 0uL, "$summary")
+        ben.hearth.resume()
+        there.hears("I moved")
+    }
+
+    @Test
     fun `a background fetch is over in time though more comes and comes`() = phones {
         val (ana, ben) = anaAndBen()
         val (here, _) = talk(ana, ben)
