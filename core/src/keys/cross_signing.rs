@@ -161,7 +161,7 @@ pub(super) fn put(tx: &mut WriteTx<'_>, user: UserKey, record: &CrossSigningReco
 /// # Errors
 /// When the database fails.
 pub(super) fn forget(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
-    tx.write().xsig.retain_in((user.0, 0)..=(user.0, u32::MAX), |_, _| false)?;
+    tx.write().xsig.remove_in((user.0, 0)..=(user.0, u32::MAX))?;
     if tx.write().xsk.remove(user.0)?.is_some() {
         lists::identity_changed(tx, user)?;
     }
@@ -242,7 +242,7 @@ fn forget_old_signatures(
     };
     if public(&old.user_signing)? != public(&new.user_signing)? {
         let signed_by_user = (user_key.0, 0)..=(user_key.0, u32::MAX);
-        tx.write().xsig.retain_in(signed_by_user, |_, _| false).map_err(StoreError::from)?;
+        tx.write().xsig.remove_in(signed_by_user).map_err(StoreError::from)?;
     }
     let (was, is) = (public(&old.self_signing)?, public(&new.self_signing)?);
     let Some(gone) = was.filter(|was| Some(was) != is.as_ref()).map(|was| cross_signing_id(&was)) else {

@@ -162,8 +162,8 @@ pub(super) fn forget(tx: &mut WriteTx<'_>, user: UserKey, device: &str) -> Resul
     let device = device.as_bytes();
     let tables = tx.write();
     tables.prekey.remove((user.0, device))?;
-    tables.otk.retain_in((user.0, device, 0)..=(user.0, device, u64::MAX), |_, _| false)?;
-    tables.otk_claims.retain_in((user.0, device, 0)..=(user.0, device, u32::MAX), |_, _| false)?;
+    tables.otk.remove_in((user.0, device, 0)..=(user.0, device, u64::MAX))?;
+    tables.otk_claims.remove_in((user.0, device, 0)..=(user.0, device, u32::MAX))?;
     Ok(())
 }
 

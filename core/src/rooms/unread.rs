@@ -262,7 +262,7 @@ fn read_thread(tx: &mut WriteTx<'_>, user: UserKey, room: RoomKey, thread: Threa
     let oldest_kept = below.nth(limits::NOTIFICATIONS_READ_MAX - 1).transpose()?.map(|row| row.0.value().3);
     drop(below);
     if let Some(oldest_kept) = oldest_kept {
-        tx.write().push.retain_in(key(0)..key(oldest_kept), |_, _| false)?;
+        tx.write().push.remove_in(key(0)..key(oldest_kept))?;
     }
     Ok(())
 }
@@ -322,8 +322,8 @@ pub(super) fn member_changed(tx: &mut WriteTx<'_>, room: RoomKey, user: UserKey,
     if !joined {
         let tables = tx.write();
         let (from, to) = ((user.0, room.0, 0), (user.0, room.0, u32::MAX));
-        tables.unread.retain_in(from..=to, |_, _| false)?;
-        tables.push.retain_in((user.0, room.0, 0, 0)..=(user.0, room.0, u32::MAX, u64::MAX), |_, _| false)?;
+        tables.unread.remove_in(from..=to)?;
+        tables.push.remove_in((user.0, room.0, 0, 0)..=(user.0, room.0, u32::MAX, u64::MAX))?;
     }
     Ok(())
 }

@@ -11,9 +11,13 @@ use std::{
     path::Path,
 };
 
-use redb::{Builder, Database, Key, Range, Table, TableDefinition, Value, WriteTransaction, backends::FileBackend};
+use redb::{Builder, Database, Table, TableDefinition, WriteTransaction, backends::FileBackend};
 
-use super::{Result, Rows, Store, StoreError};
+use super::{
+    Result, Store, StoreError,
+    coded::Coded,
+    rows::{Raw, Rows, Span},
+};
 use crate::types::limits::{STORE_CACHE_BYTES, STORE_COPY_BATCH_BYTES};
 
 /// Why a store was not copied. What there is of the copy is of no use then.
@@ -65,10 +69,10 @@ pub(super) struct Copying<'a> {
 
 impl Copying<'_> {
     /// Copies one table.
-    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+    pub(super) fn table<K: Coded, V: Coded>(
         &mut self,
-        definition: TableDefinition<'static, K, V>,
-        from: &dyn Rows<K, V>,
+        definition: TableDefinition<'static, Raw, Raw>,
+        from: &Rows<'_, K, V>,
     ) -> Result<(), CopyError> {
         let mut rows = from.between(Bound::Unbounded, Bound::Unbounded)?;
         loop {
@@ -104,18 +108,17 @@ impl Copying<'_> {
 }
 
 /// Copies rows until they hold `bytes_max` bytes. Answers how many rows and bytes; fewer bytes when there are no more.
-fn fill<K: Key + 'static, V: Value + 'static>(
-    table: &mut Table<'_, K, V>,
-    rows: &mut Range<'_, K, V>,
+fn fill<K: Coded, V: Coded>(
+    table: &mut Table<'_, Raw, Raw>,
+    rows: &mut Span<'_, K, V>,
     bytes_max: usize,
 ) -> Result<(u64, usize)> {
     let (mut copied, mut bytes) = (0, 0);
     while bytes < bytes_max {
         let Some(row) = rows.next() else { break };
         let (key, value) = row?;
-        let (key, value) = (key.value(), value.value());
-        bytes += K::as_bytes(&key).as_ref().len() + V::as_bytes(&value).as_ref().len();
-        table.insert(key, value)?;
+        bytes += key.bytes().len() + value.bytes().len();
+        table.insert(key.bytes(), value.bytes())?;
         copied += 1;
     }
     Ok((copied, bytes))

@@ -1,13 +1,13 @@
-//! Opening the file: foreign and newer files are refused, older ones migrated, an unclean end is noticed.
+//! Opening the file: foreign, newer and too old files are refused, an unclean end is noticed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cmp::Ordering, ops::Bound, path::PathBuf, sync::Arc};
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableError};
 use ruma::{OwnedServerName, ServerName};
 use tokio::sync::watch;
 
 use super::{
-    Backend, Result, SCHEMA_VERSION, Snapshot, StoreError, Threading, WriteTx,
+    Backend, Cell, Result, SCHEMA_VERSION, Snapshot, StoreError, Threading, WriteTx,
     engine::{Engine, Writer},
     records::meta,
     tables::{ReadTables, WriteTables},
@@ -58,6 +58,11 @@ pub enum OpenError {
         /// The file's schema.
         found: u32,
     },
+    /// Made before rows lay in the file as they do now (schema 1). No Hearth that was released did so.
+    #[error(
+        "the database was made by a Hearth before the first release: export it with that one, or name another data directory"
+    )]
+    Older,
     /// Another server's file.
     #[error("the database belongs to {found}, not to {wanted}: use its own key, or another data directory")]
     OtherServer {
@@ -252,9 +257,12 @@ fn prepare(db: &Database, server: &ServerName) -> Result<Counters, OpenError> {
     let store = |error: redb::TransactionError| OpenError::Store(error.into());
     let mut txn = db.begin_write().map_err(store)?;
     txn.set_quick_repair(true);
-    let mut tables = WriteTables::open(&txn)?;
+    let mut tables = WriteTables::open(&txn).map_err(|error| match error {
+        TableError::TableTypeMismatch { .. } => OpenError::Older,
+        other => OpenError::Store(other.into()),
+    })?;
     let row = |tables: &WriteTables<'_>, key: u8| -> Result<Option<Vec<u8>>> {
-        Ok(ReadableTable::get(&tables.meta, key)?.map(|row| row.value().to_vec()))
+        Ok(tables.meta.rows().row(key)?.map(|row| row.value().to_vec()))
     };
     match row(&tables, meta::SCHEMA)? {
         None => {
@@ -265,10 +273,12 @@ fn prepare(db: &Database, server: &ServerName) -> Result<Counters, OpenError> {
         }
         Some(version) => {
             let found = version.try_into().map_or(0, u32::from_le_bytes);
-            if found > SCHEMA_VERSION {
-                return Err(OpenError::Newer { found });
+            match found.cmp(&SCHEMA_VERSION) {
+                Ordering::Greater => return Err(OpenError::Newer { found }),
+                Ordering::Equal => {}
+                // There was one version before this one, and its rows are of another kind to redb.
+                Ordering::Less => return Err(OpenError::Foreign(format!("schema version {found}"))),
             }
-            migrate(&mut tables, found)?;
         }
     }
     let owner = row(&tables, meta::SERVER_NAME)?.unwrap_or_default();
@@ -283,25 +293,14 @@ fn prepare(db: &Database, server: &ServerName) -> Result<Counters, OpenError> {
     Ok(counters)
 }
 
-/// Brings an older file up to this schema, one version at a time. There is one version so far, so nothing to do yet but to
-/// refuse what never existed.
-fn migrate(tables: &mut WriteTables<'_>, found: u32) -> Result<(), OpenError> {
-    if found == 0 {
-        return Err(OpenError::Foreign("schema version 0".into()));
-    }
-    let version = SCHEMA_VERSION.to_le_bytes();
-    tables.meta.insert(meta::SCHEMA, version.as_slice()).map_err(StoreError::from)?;
-    Ok(())
-}
-
 fn recover(tables: &WriteTables<'_>, clean: bool) -> Result<Counters> {
-    let last = |key: Option<redb::AccessGuard<'_, u64>>| key.map_or(0, |key| key.value());
+    let last = |key: Option<Cell<'_, u64>>| key.map_or(0, |key| key.value());
     let next_esn = last(tables.ev.last()?.map(|row| row.0)) + 1;
     let logged = last(tables.log.last()?.map(|row| row.0)).max(last(tables.out_log.last()?.map(|row| row.0)));
     let next_n = logged + 1 + if clean { 0 } else { UNCLEAN_JUMP };
     let mut counters = Counters { next_esn, next_n, next_intern: [1; 8] };
     for (kind, next) in (0_u8..).zip(counters.next_intern.iter_mut()) {
-        let mut rows = tables.intern_r.range((kind, 0)..=(kind, u32::MAX))?;
+        let mut rows = tables.intern_r.rows().between(Bound::Included((kind, 0)), Bound::Included((kind, u32::MAX)))?;
         if let Some(row) = rows.next_back() {
             *next = row?.0.value().1 + 1;
         }

@@ -1,27 +1,28 @@
 //! The schema: every table, once. Snapshot and transaction accessors are made from this list.
 //!
-//! Keys are fixed-width integers wherever that is possible, because redb stores those without overhead. Names are interned
-//! to `u32`. Values that are records are postcard (see `records`). A new table needs no migration; a changed record or key
-//! does, and raises [`SCHEMA_VERSION`].
+//! Keys are short, because a row costs little more than they do: names are interned to `u32`. How rows lie in the file says
+//! `coded`. Values that are records are postcard (see `records`). A new table needs no migration; a changed record or key
+//! does, and raises [`SCHEMA_VERSION`]: from the first release on, with a step that brings older files up to it.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use std::sync::OnceLock;
 
 use super::{
     Result,
     copy::{CopyError, Copying},
-    rows::Rows,
+    rows::{Raw, Rows},
+    table::Table,
 };
 
-/// The version of this schema. `open` migrates older files step by step and refuses newer ones.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The version of this schema. `open` refuses others.
+pub const SCHEMA_VERSION: u32 = 2;
 
 macro_rules! tables {
     ($($(#[doc = $doc:literal])* $name:ident: $key:ty => $value:ty;)*) => {
         $(
             #[allow(non_upper_case_globals)]
             mod $name {
-                pub(super) const DEF: super::TableDefinition<'static, $key, $value> =
+                pub(super) const DEF: super::TableDefinition<'static, super::Raw, super::Raw> =
                     super::TableDefinition::new(stringify!($name));
             }
         )*
@@ -32,15 +33,15 @@ macro_rules! tables {
         }
 
         impl<'t> WriteTables<'t> {
-            pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self> {
-                Ok(Self { $($name: txn.open_table($name::DEF)?,)* })
+            pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self, redb::TableError> {
+                Ok(Self { $($name: Table::new(txn.open_table($name::DEF)?),)* })
             }
         }
 
         /// All tables of one read transaction, each opened when first asked for.
         pub(super) struct ReadTables {
             txn: ReadTransaction,
-            $($name: OnceLock<ReadOnlyTable<$key, $value>>,)*
+            $($name: OnceLock<ReadOnlyTable<Raw, Raw>>,)*
         }
 
         impl ReadTables {
@@ -55,7 +56,7 @@ macro_rules! tables {
 
             /// Copies every table.
             pub(super) fn copy(&self, into: &mut Copying<'_>) -> Result<(), CopyError> {
-                $(into.table($name::DEF, self.$name()?)?;)*
+                $(into.table($name::DEF, &self.$name()?)?;)*
                 Ok(())
             }
         }
@@ -68,7 +69,7 @@ macro_rules! tables {
             ///
             /// # Errors
             /// When the database fails.
-            fn $name(&self) -> Result<&dyn Rows<$key, $value>>;)*
+            fn $name(&self) -> Result<Rows<'_, $key, $value>>;)*
 
             /// The engine's memory of events; only a write transaction has one.
             fn recent(&self) -> Option<&super::Recent> {
@@ -77,24 +78,20 @@ macro_rules! tables {
         }
 
         impl View for ReadTables {
-            $(fn $name(&self) -> Result<&dyn Rows<$key, $value>> {
-                if let Some(table) = self.$name.get() {
-                    return Ok(table);
-                }
-                let table = self.txn.open_table($name::DEF)?;
-                Ok(self.$name.get_or_init(|| table))
+            $(fn $name(&self) -> Result<Rows<'_, $key, $value>> {
+                Ok(Rows::new(opened(&self.txn, &self.$name, $name::DEF)?))
             })*
         }
 
         impl View for super::Snapshot {
-            $(fn $name(&self) -> Result<&dyn Rows<$key, $value>> {
+            $(fn $name(&self) -> Result<Rows<'_, $key, $value>> {
                 self.tables.$name()
             })*
         }
 
         impl View for super::WriteTx<'_> {
-            $(fn $name(&self) -> Result<&dyn Rows<$key, $value>> {
-                Ok(&self.read().$name)
+            $(fn $name(&self) -> Result<Rows<'_, $key, $value>> {
+                Ok(self.read().$name.rows())
             })*
 
             fn recent(&self) -> Option<&super::Recent> {
@@ -102,6 +99,21 @@ macro_rules! tables {
             }
         }
     };
+}
+
+/// A table of a read transaction, opened when it is first asked for.
+fn opened<'t>(
+    txn: &ReadTransaction,
+    slot: &'t OnceLock<ReadOnlyTable<Raw, Raw>>,
+    definition: TableDefinition<'static, Raw, Raw>,
+) -> Result<&'t ReadOnlyTable<Raw, Raw>> {
+    match slot.get() {
+        Some(table) => Ok(table),
+        None => {
+            let table = txn.open_table(definition)?;
+            Ok(slot.get_or_init(|| table))
+        }
+    }
 }
 
 tables! {

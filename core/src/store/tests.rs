@@ -145,6 +145,23 @@ async fn files_of_others_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_schema_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hearth.redb");
+    let old = redb::Database::create(&path).unwrap();
+    let txn = old.begin_write().unwrap();
+    let meta = redb::TableDefinition::<u8, &[u8]>::new("meta");
+    txn.open_table(meta).unwrap().insert(1, 1_u32.to_le_bytes().as_slice()).unwrap();
+    txn.commit().unwrap();
+    drop(old);
+    let refused = file_store(&dir);
+    assert!(matches!(refused, Err(OpenError::Older)), "{refused:?}");
+    let kept = redb::Database::open(&path).unwrap();
+    let rows = redb::ReadableDatabase::begin_read(&kept).unwrap().open_table(meta).unwrap();
+    assert_eq!(redb::ReadableTableMetadata::len(&rows).unwrap(), 1);
+}
+
+#[tokio::test]
 async fn states_differ_by_their_patches_and_places() {
     let store = Store::open(&StoreConfig::memory(), server_name!("a.example")).unwrap();
     let room = RoomKey(1);

@@ -63,7 +63,7 @@ pub(crate) fn keep(tx: &mut WriteTx<'_>, user: UserKey, device: &str, txn: &str,
             window.events.remove(&name);
         }
     }
-    tx.write().client_txn.retain_in(..oldest_kept, |_, _| false)?;
+    tx.write().client_txn.remove_in(..oldest_kept)?;
     Ok(())
 }
 

@@ -151,7 +151,7 @@ pub fn changed_since(view: &dyn View, user: UserKey, room: Option<RoomKey>, n: u
 /// When the database fails.
 pub fn remove_all(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
     let end = user.0.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, 0, [].as_slice())));
-    tx.write().acct.retain_in((Bound::Included((user.0, 0, [].as_slice())), end), |_, _| false)?;
+    tx.write().acct.remove_in((Bound::Included((user.0, 0, [].as_slice())), end))?;
     Ok(())
 }
 

@@ -47,6 +47,6 @@ pub fn add(tx: &mut WriteTx<'_>, user: UserKey, json: &[u8]) -> Result<u32> {
 /// # Errors
 /// When the database fails.
 pub fn remove_all(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
-    tx.write().filter.retain_in((user.0, 0)..=(user.0, u32::MAX), |_, _| false)?;
+    tx.write().filter.remove_in((user.0, 0)..=(user.0, u32::MAX))?;
     Ok(())
 }

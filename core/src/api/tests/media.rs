@@ -275,10 +275,12 @@ async fn names_without_files_are_few_and_expire() {
     created(&phone, &ben).await;
     // A day later.
     let expire = |tx: &mut crate::store::WriteTx<'_>| {
-        let tables = tx.write();
-        let rows: Vec<_> = redb::ReadableTable::iter(&tables.media)?
+        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        let rows: Vec<_> = crate::store::View::media(tx)?
+            .between(all.0, all.1)?
             .map(|row| row.map(|(key, row)| (*key.value(), MediaRecord::decode(row.value()).unwrap())))
             .collect::<Result<_, _>>()?;
+        let tables = tx.write();
         for (key, mut record) in rows {
             record.expires = Some(1);
             tables.media.insert(&key, record.encode()?.as_slice())?;
