@@ -13,37 +13,30 @@
 //! Only stable paths are registered: an unstable prefix promises a behaviour that changes. Tokens are read out of the
 //! `Authorization` header alone; the `access_token` query parameter is deprecated, and leaks into logs.
 //!
-//! Invariant: credentials are checked before a byte of the body is read, as far as they do not sign it, and a body is read
-//! up to a limit. A panic in a handler becomes a 500 and takes no other request with it.
+//! Invariant: a panic in a handler becomes a 500 and takes no other request with it. See `entry` for who is let in.
 
-use std::{
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+mod entry;
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{FromRequestParts, RawPathParams, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::{MethodFilter, on},
+    routing::{MethodFilter, MethodRouter, on},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::FutureExt;
-use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ruma::{
     OwnedDeviceId, OwnedServerName, OwnedUserId,
     api::{IncomingRequest, Metadata, OutgoingResponse, path_builder::PathBuilder},
 };
 
-use super::{auth, error::ApiError};
-use crate::{
-    home::Home,
-    store::UserKey,
-    types::limits::{CLIENT_BODY_BYTES_MAX, FEDERATION_BODY_BYTES_MAX},
-};
+use self::entry::{Ahead, Signature, Token, TokenAhead};
+pub(crate) use self::entry::{Anyone, Entry, RawCall};
+use super::{auth::Caller, error::ApiError};
+use crate::{home::Home, ports::BoxFuture, store::UserKey};
 
 /// A request that needs no credentials.
 #[derive(Debug)]
@@ -92,111 +85,48 @@ pub(crate) struct Signed<T> {
 pub(crate) trait Call: Sized + Send {
     /// The endpoint's request type.
     type Endpoint: IncomingRequest + Send;
+    /// Who may call.
+    type Entry: Entry;
 
-    /// Reads and authenticates.
-    fn read(home: &Home, request: Request) -> impl Future<Output = Result<Self, ApiError>> + Send;
+    /// Makes the call of what was read and proven.
+    fn of(proof: <Self::Entry as Entry>::Proof, raw: RawCall) -> Result<Self, ApiError>;
 }
 
 impl<T: IncomingRequest + Send> Call for Open<T> {
     type Endpoint = T;
+    type Entry = Anyone;
 
-    async fn read(_: &Home, request: Request) -> Result<Self, ApiError> {
-        let raw = RawCall::read(request, CLIENT_BODY_BYTES_MAX).await?;
+    fn of((): (), raw: RawCall) -> Result<Self, ApiError> {
         Ok(Self { request: raw.parse()? })
     }
 }
 
 impl<T: IncomingRequest + Send> Call for Authed<T> {
     type Endpoint = T;
+    type Entry = Token;
 
-    async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
-        let auth::Caller { user, user_key, device } = caller(home, &request)?;
-        let raw = RawCall::read(request, CLIENT_BODY_BYTES_MAX).await?;
+    fn of(Caller { user, user_key, device }: Caller, raw: RawCall) -> Result<Self, ApiError> {
         Ok(Self { request: raw.parse()?, user, user_key, device })
     }
 }
 
 impl<T: IncomingRequest + Send> Call for Upload<T> {
     type Endpoint = T;
+    type Entry = TokenAhead;
 
-    async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
-        let auth::Caller { user, user_key, .. } = caller(home, &request)?;
-        let (mut parts, body) = request.into_parts();
-        let (path_args, announced) = (path_args(&mut parts).await?, announced(&parts));
-        let raw = RawCall { request: http::Request::from_parts(parts, Bytes::new()), path_args };
+    fn of(Ahead { caller, body, announced }: Ahead, raw: RawCall) -> Result<Self, ApiError> {
+        let Caller { user, user_key, .. } = caller;
         Ok(Self { request: raw.parse()?, user, user_key, body, announced })
     }
 }
 
-fn caller(home: &Home, request: &Request) -> Result<auth::Caller, ApiError> {
-    let caller = auth::caller(home, request.headers())?;
-    caller.ok_or_else(|| ApiError::missing_token("this endpoint needs an access token"))
-}
-
 impl<T: IncomingRequest + Send> Call for Signed<T> {
     type Endpoint = T;
+    type Entry = Signature;
 
-    async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
-        let claim = auth::claim(home, request.headers(), request.extensions())?;
-        let raw = RawCall::read(request, FEDERATION_BODY_BYTES_MAX).await?;
-        let origin = claim.verify(home, &raw.request)?;
+    fn of(origin: OwnedServerName, raw: RawCall) -> Result<Self, ApiError> {
         Ok(Self { request: raw.parse()?, origin })
     }
-}
-
-/// An HTTP request whose body is in memory, with the path's arguments.
-struct RawCall {
-    request: http::Request<Bytes>,
-    path_args: Vec<String>,
-}
-
-impl RawCall {
-    async fn read(request: Request, body_bytes_max: usize) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let path_args = path_args(&mut parts).await?;
-        let body = read_body(&parts, body, body_bytes_max).await?;
-        Ok(Self { request: http::Request::from_parts(parts, body), path_args })
-    }
-
-    fn parse<T: IncomingRequest>(self) -> Result<T, ApiError> {
-        let Self { mut request, path_args } = self;
-        // Clients leave the body out where nothing needs saying (a join by name), and some of ruma's parsers want one. Not
-        // before the signature is checked, which covers the body as it was sent.
-        if request.body().is_empty() && *request.method() == http::Method::POST {
-            *request.body_mut() = Bytes::from_static(b"{}");
-        }
-        // Some of ruma's parsers index into what may not be there (a login without `type`). They are pure, so a panic in
-        // one leaves nothing half done and says only that the request is not what it should be.
-        let parse = AssertUnwindSafe(|| T::try_from_http_request(request, &path_args));
-        match catch_unwind(parse) {
-            Ok(parsed) => Ok(parsed?),
-            Err(_) => Err(ApiError::bad_json("the request is not what this endpoint takes")),
-        }
-    }
-}
-
-async fn path_args(parts: &mut Parts) -> Result<Vec<String>, ApiError> {
-    let params = RawPathParams::from_request_parts(parts, &()).await;
-    let params = params.map_err(|_| ApiError::invalid_param("the path holds what is no UTF-8"))?;
-    Ok(params.iter().map(|(_, value)| value.to_owned()).collect())
-}
-
-async fn read_body(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let too_large = || ApiError::too_large(format!("the body is larger than {bytes_max} bytes"));
-    // What is announced as too large is not read at all; what is not announced is read up to the limit.
-    if announced(parts).is_some_and(|bytes| bytes > bytes_max as u64) {
-        return Err(too_large());
-    }
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(ApiError::not_json("the body broke off")),
-    }
-}
-
-/// The length that a request's head announces for its body.
-fn announced(parts: &Parts) -> Option<u64> {
-    parts.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Registers a handler under every stable path of its endpoint.
@@ -248,12 +178,26 @@ where
     let Ok(method) = MethodFilter::try_from(C::Endpoint::METHOD) else {
         unreachable!("Matrix uses only methods that axum can route")
     };
-    let endpoint = move |State(home): State<Arc<Home>>, request: Request| {
-        let handler = handler.clone();
+    let act: Act<C::Entry> = Arc::new(move |home, proof, raw| match C::of(proof, raw) {
+        Ok(call) => handler(State(home), call).boxed(),
+        Err(error) => std::future::ready(Err(error)).boxed(),
+    });
+    router.route(&numbered(path), endpoint::<C::Entry>(method, act))
+}
+
+/// What an endpoint does with a request that was let in.
+type Act<E> = Arc<
+    dyn Fn(Arc<Home>, <E as Entry>::Proof, RawCall) -> BoxFuture<'static, Result<Response, ApiError>> + Send + Sync,
+>;
+
+/// All endpoints with one way in share this code: what the router makes of a handler is large, and there are many handlers.
+fn endpoint<E: Entry>(method: MethodFilter, act: Act<E>) -> MethodRouter<Arc<Home>> {
+    let answer = move |State(home): State<Arc<Home>>, request: Request| {
+        let act = act.clone();
         async move {
             let answer = async {
-                let call = C::read(&home, request).await?;
-                handler(State(home), call).await
+                let (proof, raw) = E::admit(&home, request).await?;
+                act(home, proof, raw).await
             };
             AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
                 // The panic's own words went to the log through the panic hook.
@@ -261,7 +205,7 @@ where
             })
         }
     };
-    router.route(&numbered(path), on(method, endpoint))
+    on(method, answer)
 }
 
 fn written(response: impl OutgoingResponse) -> Result<Response, ApiError> {

@@ -4,16 +4,16 @@
 
 use std::ops::Range;
 
-use axum::{body::Body, extract::Request, response::IntoResponse};
+use axum::{body::Body, response::IntoResponse};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Builder};
 use ruma::api::error::ErrorKind;
 
-use super::{ApiError, frame::Call};
-use crate::{
-    home::Home,
-    store::{Blob, BlobStream},
+use super::{
+    ApiError,
+    frame::{Call, Entry, RawCall},
 };
+use crate::store::{Blob, BlobStream};
 
 /// A call, and the part of its answer that is asked for.
 pub(crate) struct Ranged<C> {
@@ -25,10 +25,11 @@ pub(crate) struct Ranged<C> {
 
 impl<C: Call> Call for Ranged<C> {
     type Endpoint = C::Endpoint;
+    type Entry = C::Entry;
 
-    async fn read(home: &Home, request: Request) -> Result<Self, ApiError> {
-        let asked = AskedRange::of(request.headers());
-        Ok(Self { call: C::read(home, request).await?, asked })
+    fn of(proof: <C::Entry as Entry>::Proof, raw: RawCall) -> Result<Self, ApiError> {
+        let asked = AskedRange::of(raw.headers());
+        Ok(Self { call: C::of(proof, raw)?, asked })
     }
 }
 

@@ -34,7 +34,7 @@ macro_rules! tables {
 
         impl<'t> WriteTables<'t> {
             pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self, redb::TableError> {
-                Ok(Self { $($name: Table::new(txn.open_table($name::DEF)?),)* })
+                Ok(Self { $($name: Table::new(written(txn, $name::DEF)?),)* })
             }
         }
 
@@ -99,6 +99,14 @@ macro_rules! tables {
             }
         }
     };
+}
+
+/// A table of a write transaction. One function, because there are many tables.
+fn written<'t>(
+    txn: &'t WriteTransaction,
+    definition: TableDefinition<'static, Raw, Raw>,
+) -> Result<redb::Table<'t, Raw, Raw>, redb::TableError> {
+    txn.open_table(definition)
 }
 
 /// A table of a read transaction, opened when it is first asked for.

@@ -6,17 +6,14 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::{
-    Router,
-    extract::{Request, State},
-};
+use axum::{Router, extract::State};
 use http::{header, uri::Authority};
 use ruma::api::client::discovery::discover_homeserver::{self, HomeserverInfo, Response};
 
 use crate::{
     api::{
         ApiError,
-        frame::{Call, route},
+        frame::{Anyone, Call, RawCall, route},
     },
     home::Home,
 };
@@ -31,9 +28,10 @@ struct SentTo(Option<Authority>);
 
 impl Call for SentTo {
     type Endpoint = discover_homeserver::Request;
+    type Entry = Anyone;
 
-    async fn read(_: &Home, request: Request) -> Result<Self, ApiError> {
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    fn of((): (), raw: RawCall) -> Result<Self, ApiError> {
+        let host = raw.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         Ok(Self(host.and_then(|host| host.parse().ok())))
     }
 }

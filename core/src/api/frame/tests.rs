@@ -1,7 +1,9 @@
 //! The frame by itself: what it refuses before a handler sees anything, and what it makes of what a handler does.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
 use ruma::{
     ServerName,
     api::{
@@ -15,7 +17,14 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::{api::testing::Phone, ports::PeerServer, types::LocalServer};
+use crate::{
+    api::testing::Phone,
+    ports::PeerServer,
+    types::{
+        LocalServer,
+        limits::{CLIENT_BODY_BYTES_MAX, FEDERATION_BODY_BYTES_MAX},
+    },
+};
 
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 
