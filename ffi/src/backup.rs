@@ -75,13 +75,13 @@ impl Backup {
         let done = self
             .shared
             .runtime
-            .run(async move {
+            .run(Box::pin(async move {
                 let _changing = shared.stopped().await?;
                 let imported = import(&PathBuf::from(from), &passphrase, &shared.settings.data, &progress).await?;
                 // The key first: data without its key would be locked for ever, a key without data harms nobody.
                 secrets::keep(shared.platform.clone(), imported.store_key()).await?;
                 Ok(imported.put_in_place()?)
-            })
+            }))
             .await;
         if let Some(watcher) = watcher {
             watcher.cancel();

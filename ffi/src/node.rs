@@ -31,7 +31,7 @@ use crate::{
     error::NodeError,
     logs,
     platform::{LogLevel, LogSink, Platform},
-    runtime::Runtime,
+    runtime::{Runtime, Work},
 };
 
 /// What all handles share.
@@ -87,7 +87,7 @@ impl Node {
     /// when it holds another key than the data was sealed with. The node is stopped then.
     pub async fn start(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.start().await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.start().await })).await
     }
 
     /// Ends everything in order. What was acknowledged is on disk. Does nothing while the node is stopped.
@@ -96,7 +96,7 @@ impl Node {
     /// [`NodeError::Storage`] when the last write failed; the node is stopped all the same.
     pub async fn stop(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.stop().await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.stop().await })).await
     }
 
     /// Ends all traffic and lets go of every file, as an app must before it is suspended. When it returns no file is locked.
@@ -107,7 +107,7 @@ impl Node {
     /// is paused all the same.
     pub async fn pause(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.pause().await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.pause().await })).await
     }
 
     /// Goes on after a pause. Does nothing while the node runs.
@@ -116,7 +116,7 @@ impl Node {
     /// [`NodeError::NotRunning`] when the node was not paused; as [`Node::start`].
     pub async fn resume(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.resume().await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.resume().await })).await
     }
 
     /// Goes by another name in all rooms, or by none.
@@ -134,7 +134,7 @@ impl Node {
     /// [`NodeError::Network`] when no address can be listened on; [`NodeError::NotRunning`], [`NodeError::Paused`].
     pub async fn network_changed(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.network_changed().await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.network_changed().await })).await
     }
 
     /// Wakes a paused or stopped node for as long as there is something to fetch or to deliver, and at most for
@@ -145,7 +145,7 @@ impl Node {
     pub async fn background_fetch(&self, deadline_ms: u64) -> Result<FetchSummary, NodeError> {
         let shared = self.shared.clone();
         let limit = Duration::from_millis(deadline_ms);
-        self.shared.runtime.run_whole(async move { shared.background_fetch(limit).await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.background_fetch(limit).await })).await
     }
 
     /// What the node does now.
@@ -161,7 +161,7 @@ impl Node {
     /// reached are gone all the same.
     pub fn panic_wipe(&self) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.block(async move { shared.wipe().await })
+        self.shared.runtime.block(Box::pin(async move { shared.wipe().await }))
     }
 }
 
@@ -190,7 +190,11 @@ impl Shared {
         Fut: Future<Output = Result<T, NodeError>> + Send + 'static,
     {
         let running = self.phases.running()?;
-        match self.runtime.run(async move { work(running).await }).await {
+        self.done(Box::pin(async move { work(running).await })).await
+    }
+
+    async fn done<T: Send + 'static>(&self, work: Work<T>) -> Result<T, NodeError> {
+        match self.runtime.run(work).await {
             // It ended under the work, and the phase says better why: a pause is over some time.
             Err(NodeError::NotRunning { reason }) => {
                 Err(self.phases.running().err().unwrap_or(NodeError::NotRunning { reason }))

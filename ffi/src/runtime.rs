@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use hearth_core::ports::BoxFuture;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::{error::NodeError, watch::LISTENERS_AT_ONCE_MAX};
@@ -14,6 +15,10 @@ const WORKERS: usize = 2;
 /// Threads for foreign callbacks and files, made when they are needed and gone ten seconds later. Listeners take most of them at
 /// the most, so that an app whose listeners all block still gets its files and its keystore read.
 const BLOCKING_MAX: usize = LISTENERS_AT_ONCE_MAX + 64;
+
+/// Some work, with what comes of it. Boxed, so that what tokio makes of a task is compiled for each kind of outcome and not for
+/// each piece of work: a tenth of a megabyte of code.
+pub(crate) type Work<T> = BoxFuture<'static, Result<T, NodeError>>;
 
 /// A runtime that ends with its owner, from whatever thread that is dropped.
 #[derive(Debug)]
@@ -32,19 +37,13 @@ impl Runtime {
     }
 
     /// Does some work and waits for it. Dropping the future ends the work.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
-    ) -> Result<T, NodeError> {
+    pub(crate) async fn run<T: Send + 'static>(&self, work: Work<T>) -> Result<T, NodeError> {
         let mut task = Aborting(self.spawn(work)?);
         outcome((&mut task.0).await)
     }
 
     /// As [`Runtime::run`], for work that must not be left halfway: it goes on when nobody waits for it any more.
-    pub(crate) async fn run_whole<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
-    ) -> Result<T, NodeError> {
+    pub(crate) async fn run_whole<T: Send + 'static>(&self, work: Work<T>) -> Result<T, NodeError> {
         outcome(self.spawn(work)?.await)
     }
 
@@ -59,10 +58,7 @@ impl Runtime {
 
     /// As [`Runtime::run`], for a caller that must block. Not to be called from the runtime's own threads, where it answers an
     /// error.
-    pub(crate) fn block<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
-    ) -> Result<T, NodeError> {
+    pub(crate) fn block<T: Send + 'static>(&self, work: Work<T>) -> Result<T, NodeError> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         self.spawn(async move {
             // The caller waits in this very call, so there is someone to take the answer.

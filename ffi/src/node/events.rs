@@ -97,7 +97,7 @@ impl Node {
             }
             None
         };
-        self.shared.runtime.run(CancelToken::guard(cancel, async move { Ok(next.await) })).await
+        self.shared.runtime.run(Box::pin(CancelToken::guard(cancel, async move { Ok(next.await) }))).await
     }
 
     /// Says that the person was told of an event and of all before it.

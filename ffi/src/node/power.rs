@@ -47,7 +47,7 @@ impl Node {
     /// the same, and is tried again with `network_changed`.
     pub async fn set_power_mode(&self, mode: PowerMode) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run_whole(async move { shared.set_power_mode(mode).await }).await
+        self.shared.runtime.run_whole(Box::pin(async move { shared.set_power_mode(mode).await })).await
     }
 
     /// How much the node may spend, as it was said last.

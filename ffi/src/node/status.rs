@@ -50,7 +50,7 @@ impl Node {
     /// [`NodeError::Storage`].
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let shared = self.shared.clone();
-        self.shared.runtime.run(async move { shared.phases.status().await }).await
+        self.shared.runtime.run(Box::pin(async move { shared.phases.status().await })).await
     }
 
     /// Tells a listener how it goes with the node, at once and whenever that changes, until the answer is cancelled or dropped.
