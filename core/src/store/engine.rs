@@ -3,8 +3,9 @@
 //! No artificial wait: whatever queued while the last commit ran is the next batch, so a lone write pays one commit and a
 //! burst shares one. Under the simulator there is no thread: a write runs where it is asked for, and the run is repeatable.
 
+mod job;
+
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -15,6 +16,7 @@ use std::{
 use redb::{Database, Durability};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use self::job::{Job, Outcome, Work};
 use super::{
     Result, StoreError, WriteTx,
     tables::WriteTables,
@@ -35,59 +37,8 @@ pub enum Threading {
 /// How soon a commit that promised nothing reaches the disk.
 const SOFT_FLUSH: Duration = Duration::from_secs(1);
 
-/// A unit of work. `run` may be called more than once; only the last outcome counts.
-pub(super) trait Job: Send {
-    /// True when the job succeeded.
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool;
-    fn finish(self: Box<Self>, committed: Result<()>);
-    fn durable(&self) -> bool;
-}
-
-struct TypedJob<T, E, F> {
-    work: F,
-    durable: bool,
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<T, E, F> Job for TypedJob<T, E, F>
-where
-    T: Send,
-    E: From<StoreError> + Send,
-    F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send,
-{
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool {
-        // A panic must not take the only writer with it: hostile input becomes an error.
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(tx))).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-            tx.dirty = true;
-            Err(StoreError::Panicked(said.unwrap_or_else(|| "no message".into())).into())
-        });
-        let succeeded = outcome.is_ok();
-        self.outcome = Some(outcome);
-        succeeded
-    }
-
-    fn finish(self: Box<Self>, committed: Result<()>) {
-        let answer = match (committed, self.outcome) {
-            // A job's own error stands whatever became of the others' commit.
-            (_, Some(Err(error))) => Err(error),
-            (Ok(()), Some(Ok(value))) => Ok(value),
-            (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => Err(StoreError::Closed.into()),
-        };
-        // A caller that no longer waits has given its interest up, not the write.
-        drop(self.reply.send(answer));
-    }
-
-    fn durable(&self) -> bool {
-        self.durable
-    }
-}
-
 pub(super) enum Message {
-    Job(Box<dyn Job>, OwnedSemaphorePermit),
+    Job(Job, OwnedSemaphorePermit),
     Flush(oneshot::Sender<Result<()>>),
     Stop,
 }
@@ -121,7 +72,7 @@ impl Writer {
     }
 
     /// Runs a batch to its end and answers every job of it.
-    fn run(&mut self, mut batch: Vec<Box<dyn Job>>, mut more: impl FnMut() -> Option<Box<dyn Job>>) {
+    fn run(&mut self, mut batch: Vec<Job>, mut more: impl FnMut() -> Option<Job>) {
         let started = Instant::now();
         let mut source = || (started.elapsed() < ENGINE_BATCH_TIME_MAX).then(&mut more).flatten();
         loop {
@@ -141,7 +92,7 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, batch: &mut Vec<Box<dyn Job>>, more: &mut impl FnMut() -> Option<Box<dyn Job>>) -> Attempt {
+    fn attempt(&mut self, batch: &mut Vec<Job>, more: &mut impl FnMut() -> Option<Job>) -> Attempt {
         match self.attempt_inner(batch, more) {
             Ok(attempt) => attempt,
             Err(error) => {
@@ -153,11 +104,7 @@ impl Writer {
         }
     }
 
-    fn attempt_inner(
-        &mut self,
-        batch: &mut Vec<Box<dyn Job>>,
-        more: &mut impl FnMut() -> Option<Box<dyn Job>>,
-    ) -> Result<Attempt> {
+    fn attempt_inner(&mut self, batch: &mut Vec<Job>, more: &mut impl FnMut() -> Option<Job>) -> Result<Attempt> {
         let mut txn = self.db.begin_write()?;
         let scratch = std::mem::take(&mut self.scratch);
         let mut tx = WriteTx::new(WriteTables::open(&txn)?, self.counters, scratch);
@@ -184,7 +131,7 @@ impl Writer {
             self.scratch = scratch;
             return Ok(Attempt::Committed);
         }
-        let durable = batch.iter().any(|job| job.durable());
+        let durable = batch.iter().any(Job::durable);
         txn.set_durability(if durable { Durability::Immediate } else { Durability::None })
             .map_err(|error| StoreError::Database(error.to_string()))?;
         // Phones end processes by SIGKILL. Without the saved allocator state the next open reads the whole file.
@@ -292,22 +239,24 @@ impl Engine {
         E: From<StoreError> + Send + 'static,
         F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     {
+        let outcome = Outcome::default();
+        let committed = self.submit(outcome.of(work), durable).await;
+        outcome.after(committed)
+    }
+
+    /// Has a job done, and answers once its batch is committed.
+    async fn submit(&self, work: Work, durable: bool) -> Result<()> {
         let (reply, mut answer) = oneshot::channel();
-        let job = Box::new(TypedJob { work, durable, outcome: None, reply });
+        let job = Job::new(work, durable, reply);
         match self {
             Self::Inline(writer) => {
-                {
-                    let mut writer = lock(writer);
-                    let Some(writer) = writer.as_mut() else { return Err(StoreError::Closed.into()) };
-                    writer.run(vec![job], || None);
-                }
-                answer.try_recv().unwrap_or_else(|_| Err(StoreError::Closed.into()))
+                lock(writer).as_mut().ok_or(StoreError::Closed)?.run(vec![job], || None);
+                answer.try_recv().unwrap_or(Err(StoreError::Closed))
             }
             Self::Thread { queue, permits, .. } => {
-                let closed = |_| StoreError::Closed;
                 let permit = permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
                 queue.try_send(Message::Job(job, permit)).map_err(|_| StoreError::Closed)?;
-                answer.await.map_err(closed)?
+                answer.await.map_err(|_| StoreError::Closed)?
             }
         }
     }
