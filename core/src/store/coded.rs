@@ -43,7 +43,7 @@ macro_rules! numbers {
                 into.extend_from_slice(&of.to_be_bytes());
             }
 
-            fn take<'a>(bytes: &mut &'a [u8], last: bool) -> Self {
+            fn take(bytes: &mut &[u8], last: bool) -> Self {
                 <$number>::from_be_bytes(*<&[u8; size_of::<$number>()]>::take(bytes, last))
             }
         }
