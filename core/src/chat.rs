@@ -27,6 +27,7 @@ pub mod notice;
 pub mod preview;
 mod profile;
 mod reading;
+pub mod recovery;
 pub mod room;
 pub mod room_list;
 pub mod search;
@@ -60,6 +61,7 @@ pub use self::{
     names::RoomName,
     notice::{Notice, NoticeKind},
     preview::{Preview, PreviewKind},
+    recovery::{Recovered, Recovery, RecoveryKey},
     room::{MemberInfo, NewRoom, Permissions, Room, RoomInfo, TypingFeed, Typist},
     room_list::{Invite, LastMessage, RoomFeed, RoomKind, RoomSummary},
     timeline::{
@@ -120,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     /// Files that are on their way in or out.
     pub(crate) transfers: Transfers,
+    /// Who works on the backup of room keys.
+    pub(crate) recovery: recovery::Desk,
     /// How far the person was told of what they should be told of.
     pub(crate) told: Told,
     /// Rung when something changed that is no row of the log: keys came, a local echo changed.
@@ -152,6 +156,7 @@ impl Chat {
             queue: Queue::open(&home, &vault, &me)?,
             reads: Reads::default(),
             transfers: Transfers::default(),
+            recovery: recovery::Desk::default(),
             told: Told::open(&home, &me)?,
             changes: Bell::default(),
             ended: tokio::sync::watch::Sender::new(false),

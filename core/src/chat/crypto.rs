@@ -12,10 +12,13 @@
 //! Invariants: the machine's requests are sent by the loop alone, and reported back once. A room's session is shared under the
 //! room's lock. Nothing that a peer sends can end the loop: what makes the machine panic is passed over.
 //!
-//! Deliberately absent: key backup on a server, since our server is the same phone; bundles of a room's history for people who
-//! are invited, since each sender gives a newcomer their own sessions.
+//! What goes into a backup of room keys is [`recovery`](super::recovery)'s affair; the loop gives it a turn at each step.
+//!
+//! Deliberately absent: bundles of a room's history for people who are invited, since each sender gives a newcomer their own
+//! sessions.
 
 mod asks;
+mod backed_up;
 mod decrypt;
 mod encrypt;
 mod error;

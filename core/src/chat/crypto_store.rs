@@ -10,8 +10,10 @@
 //! Invariants: an answered save is on disk. Saves are pickled and written in one order, so an older pickle never replaces a
 //! newer one. What anybody may send us unasked is bounded ([`bounded`]), but for room keys: to lose one is to lose messages.
 
+mod backup;
 mod bounded;
 mod changes;
+mod lacking;
 mod leases;
 pub(crate) mod originals;
 mod room_keys;
@@ -44,8 +46,10 @@ use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
 use vodozemac::Curve25519PublicKey;
 use zeroize::Zeroizing;
 
+pub(crate) use self::{backup::BackupKeyRows, room_keys::Marks};
 use self::{
     changes::{Batch, Change},
+    lacking::Lacking,
     room_keys::BackedUp,
     rows::{Kind, Owner},
 };
@@ -71,6 +75,7 @@ pub(crate) struct RedbCryptoStore {
     account: std::sync::RwLock<Option<StaticAccountData>>,
     /// Held from the first pickle of a save to its commit.
     saving: Mutex<()>,
+    lacking: Lacking,
     /// False between `close` and `reopen`. Every operation holds it for reading, so that closing waits for them.
     is_open: RwLock<bool>,
 }
@@ -103,6 +108,7 @@ impl RedbCryptoStore {
             device: device.to_owned(),
             account: std::sync::RwLock::default(),
             saving: Mutex::default(),
+            lacking: Lacking::default(),
             is_open: RwLock::new(true),
         })
     }
@@ -136,8 +142,10 @@ impl RedbCryptoStore {
 
     /// Writes a batch and answers once it is on disk.
     async fn write(&self, batch: Batch) -> Result<()> {
-        let owner = self.owner.clone();
-        self.store.write(move |tx| batch.apply(&owner, tx)).await
+        let (owner, room_keys) = (self.owner.clone(), batch.room_key_rows());
+        self.store.write::<_, CryptoStoreError, _>(move |tx| batch.apply(&owner, tx)).await?;
+        self.lacking.saved(room_keys);
+        Ok(())
     }
 
     fn own_device(&self) -> Result<DeviceData> {
@@ -266,12 +274,14 @@ impl CryptoStore for RedbCryptoStore {
         sessions_max: usize,
     ) -> Result<Vec<InboundGroupSession>> {
         let _open = self.opened().await?;
-        room_keys::not_in(&self.owner, &self.store, backup, sessions_max).await
+        let version = room_keys::version(&self.owner, backup)?;
+        self.lacking.page(&self.owner, &self.store, version, sessions_max).await
     }
 
     async fn mark_inbound_group_sessions_as_backed_up(&self, backup: &str, sessions: &[(&RoomId, &str)]) -> Result<()> {
         let _open = self.opened().await?;
-        room_keys::mark(&self.owner, &self.store, backup, sessions).await
+        let marks = Marks::of(&self.owner, backup, sessions)?;
+        self.store.write(move |tx| Ok(marks.apply(tx)?)).await
     }
 
     /// Nothing to do: rows name the version of the backup that has them, so a new one begins with none.

@@ -2,6 +2,11 @@
 //!
 //! A user has versions of a backup, each encrypted in its own way; keys go into the latest alone. Of two keys for one session
 //! the better one stays. Client-server API, "Server-side key backups".
+//!
+//! The person's own client in this process fills a new version before anybody sees it ([`draft`]), and reads one in pages
+//! ([`page`]); what puts keys into it is the same as for every other client.
+
+pub(crate) mod draft;
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -137,8 +142,7 @@ pub async fn delete(home: &Home, actor: &Actor, version: &str) -> Result<(), Key
             return Err(unknown(number));
         }
         if find(tx, user, number)?.is_some() {
-            remove_keys(tx, user, number, &Part::All)?;
-            tx.write().bkv.remove((user.0, number)).map_err(StoreError::from)?;
+            remove_version(tx, user, number)?;
         }
         Ok(())
     };
@@ -151,44 +155,87 @@ pub async fn delete(home: &Home, actor: &Actor, version: &str) -> Result<(), Key
 /// [`KeysError::WrongVersion`] for a version that is not the latest, [`KeysError::NotFound`], [`KeysError::TooMuch`], and for
 /// what is malformed.
 pub async fn add(home: &Home, actor: &Actor, version: &str, keys: RoomKeys) -> Result<BackupState, KeysError> {
-    let mut ranked = Vec::new();
-    for (room, sessions) in keys {
-        for (session, key) in sessions {
-            if session.is_empty() || session.len() > ID_BYTES_MAX {
-                return Err(KeysError::Invalid("a session id has 1 to 255 bytes".into()));
-            }
-            ranked.push((room.clone(), session, Rank::read(key.json().get())?, key.json().get().to_owned()));
-        }
+    let (user, version, keys) = (actor.user_key, version.to_owned(), Ranked::read(keys)?);
+    home.store.write(move |tx| add_in(tx, user, &version, &keys)).await
+}
+
+/// As [`add`], in a transaction that does more.
+///
+/// # Errors
+/// See [`add`].
+pub(crate) fn add_in(
+    tx: &mut WriteTx<'_>,
+    user: UserKey,
+    version: &str,
+    keys: &Ranked,
+) -> Result<BackupState, KeysError> {
+    let number = number_of(version)?;
+    let current = latest(tx, user)?.ok_or_else(|| unknown(number))?;
+    let mut record = must(tx, user, number)?;
+    if number != current {
+        return Err(KeysError::WrongVersion { current: current.to_string() });
     }
-    let (user, number) = (actor.user_key, number_of(version)?);
-    let job = move |tx: &mut WriteTx<'_>| -> Result<BackupState, KeysError> {
-        let current = latest(tx, user)?.ok_or_else(|| unknown(number))?;
-        let mut record = must(tx, user, number)?;
-        if number != current {
-            return Err(KeysError::WrongVersion { current: current.to_string() });
+    let (count, changed) = put_keys(tx, user, number, record.count, keys)?;
+    if changed {
+        record.count = count;
+        record.etag += 1;
+        put(tx, user, number, &record)?;
+    }
+    Ok(state_of(&record))
+}
+
+/// Puts keys into a version that has `count` of them, each where it is better than what is there. Answers how many it has
+/// then, and whether anything changed.
+fn put_keys(
+    tx: &mut WriteTx<'_>,
+    user: UserKey,
+    number: u64,
+    mut count: u64,
+    Ranked(keys): &Ranked,
+) -> Result<(u64, bool), KeysError> {
+    if count + keys.len() as u64 > BACKUP_KEYS_MAX {
+        return Err(KeysError::TooMuch(format!("a backup holds {BACKUP_KEYS_MAX} keys at most")));
+    }
+    let mut changed = false;
+    for (room, session, rank, json) in keys {
+        let key = (user.0, number, room.as_bytes(), session.as_bytes());
+        let old = tx.bk()?.row(key)?.map(|row| text(row.value())).transpose()?;
+        let old = old.map(|old| Rank::read(&old)).transpose()?;
+        if old.as_ref().is_some_and(|old| !rank.is_better_than(old)) {
+            continue;
         }
-        if record.count + ranked.len() as u64 > BACKUP_KEYS_MAX {
-            return Err(KeysError::TooMuch(format!("a backup holds {BACKUP_KEYS_MAX} keys at most")));
-        }
-        let mut changed = false;
-        for (room, session, rank, json) in &ranked {
-            let key = (user.0, number, room.as_bytes(), session.as_bytes());
-            let old = tx.bk()?.row(key)?.map(|row| text(row.value())).transpose()?;
-            let old = old.map(|old| Rank::read(&old)).transpose()?;
-            if old.as_ref().is_some_and(|old| !rank.is_better_than(old)) {
-                continue;
-            }
-            record.count += u64::from(old.is_none());
-            changed = true;
-            tx.write().bk.insert(key, json.as_bytes()).map_err(StoreError::from)?;
-        }
-        if changed {
-            record.etag += 1;
-            put(tx, user, number, &record)?;
-        }
-        Ok(state_of(&record))
+        count += u64::from(old.is_none());
+        changed = true;
+        tx.write().bk.insert(key, json.as_bytes()).map_err(StoreError::from)?;
+    }
+    Ok((count, changed))
+}
+
+/// At most `keys_max` keys of a version, in order, after a room and a session.
+///
+/// # Errors
+/// [`KeysError::NotFound`] for an unknown version.
+pub(crate) fn page(
+    view: &dyn View,
+    user: UserKey,
+    version: &str,
+    after: Option<&(OwnedRoomId, String)>,
+    keys_max: usize,
+) -> Result<Vec<(OwnedRoomId, String, Raw<KeyBackupData>)>, KeysError> {
+    let number = number_of(version)?;
+    must(view, user, number)?;
+    let none: &[u8] = &[];
+    let from = match after {
+        Some((room, session)) => Bound::Excluded((user.0, number, room.as_bytes(), session.as_bytes())),
+        None => Bound::Included((user.0, number, none, none)),
     };
-    home.store.write(job).await
+    let mut page = Vec::new();
+    for row in view.bk()?.between(from, Bound::Excluded((user.0, number + 1, none, none)))?.take(keys_max) {
+        let (key, json) = row.map_err(StoreError::from)?;
+        let (_, _, room, session) = key.value();
+        page.push((room_of(&text(room)?)?, text(session)?, lists::raw(text(json.value())?)?));
+    }
+    Ok(page)
 }
 
 /// The keys of a version.
@@ -236,11 +283,34 @@ pub fn rooms(keys: RoomKeys) -> BTreeMap<OwnedRoomId, RoomKeyBackup> {
 /// # Errors
 /// When the database fails.
 pub(super) fn forget(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
+    draft::sweep(tx, user)?;
     for number in versions(tx, user)? {
-        remove_keys(tx, user, number, &Part::All)?;
-        tx.write().bkv.remove((user.0, number))?;
+        remove_version(tx, user, number)?;
     }
     Ok(())
+}
+
+/// Keys that a backup can hold, each with how good it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranked(Vec<(OwnedRoomId, String, Rank, String)>);
+
+impl Ranked {
+    /// Looks at keys as clients send them.
+    ///
+    /// # Errors
+    /// [`KeysError::TooMuch`] for a key that is too long, and for what is malformed.
+    pub(crate) fn read(keys: RoomKeys) -> Result<Self, KeysError> {
+        let mut ranked = Vec::new();
+        for (room, sessions) in keys {
+            for (session, key) in sessions {
+                if session.is_empty() || session.len() > ID_BYTES_MAX {
+                    return Err(KeysError::Invalid("a session id has 1 to 255 bytes".into()));
+                }
+                ranked.push((room.clone(), session, Rank::read(key.json().get())?, key.json().get().to_owned()));
+            }
+        }
+        Ok(Self(ranked))
+    }
 }
 
 /// How a backup is described on the wire.
@@ -354,6 +424,12 @@ fn rows(view: &dyn View, user: UserKey, number: u64, part: &Part) -> Result<Vec<
         rows.push((text(room)?, text(session)?));
     }
     Ok(rows)
+}
+
+fn remove_version(tx: &mut WriteTx<'_>, user: UserKey, number: u64) -> Result<()> {
+    remove_keys(tx, user, number, &Part::All)?;
+    tx.write().bkv.remove((user.0, number))?;
+    Ok(())
 }
 
 fn remove_keys(tx: &mut WriteTx<'_>, user: UserKey, number: u64, part: &Part) -> Result<u64> {

@@ -4,7 +4,7 @@
 //! marker and the push rules: [`set`] refuses them, `put` is for the features that own them. Client-server API, "Client
 //! Config".
 //!
-//! Deliberately absent: taking account data away. The specification has no such request; clients write `{}`.
+//! Deliberately absent: a request that takes account data away. The specification has none; clients write `{}`.
 
 use std::ops::Bound;
 
@@ -117,6 +117,16 @@ pub(crate) fn put(
     let n = tx.log(&LogRow { kind: LogKind::AccountData, room: number(room), user: user.0, esn: 0 })?;
     tx.write().acct.insert(key, (n, content.as_bytes())).map_err(StoreError::from)?;
     Ok(true)
+}
+
+/// Takes a piece of a user's global account data away. Clients that know it keep what they have: this is for what nothing
+/// refers to any more.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn remove(tx: &mut WriteTx<'_>, user: UserKey, kind: &str) -> Result<()> {
+    tx.write().acct.remove((user.0, number(None), kind.as_bytes()))?;
+    Ok(())
 }
 
 /// The log position at which account data of a type was last set; 0 for never.

@@ -21,7 +21,7 @@ use super::{
     send::{self, Sent},
 };
 use crate::{
-    chat::{Inner, verification},
+    chat::{Inner, recovery, verification},
     outbox::at,
     ports::BoxFuture,
     store::{Esn, StoreError, View},
@@ -165,6 +165,8 @@ impl Rounds {
         }
         self.ask(answers).await?;
         self.publish(wishes);
+        // After all that could bring room keys in this step.
+        recovery::keep_up(&self.inner).await?;
         self.keep_place().await
     }
 

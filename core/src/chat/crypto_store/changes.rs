@@ -149,6 +149,15 @@ impl Batch {
         Ok(())
     }
 
+    /// The rows of room keys that it writes.
+    pub(super) fn room_key_rows(&self) -> Vec<Vec<u8>> {
+        let key = |change: &Change| match change {
+            Change::RoomKey(update) => Some(update.key().to_vec()),
+            _ => None,
+        };
+        self.0.iter().filter_map(key).collect()
+    }
+
     fn request(&mut self, owner: &Owner, request: &GossipRequest) -> Sealed {
         let key = owner.key(Kind::KeyRequest, &request.request_id)?;
         let info = owner.hash(Kind::KeyRequestByInfo, request.info.as_key())?;

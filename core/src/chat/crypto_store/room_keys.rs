@@ -42,6 +42,11 @@ pub(super) struct Update {
 }
 
 impl Update {
+    /// The key of its row.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     pub(super) async fn of(owner: &Owner, session: &InboundGroupSession, backed_up: BackedUp) -> Answer<Self> {
         let (backup, keeps_backup) = match backed_up {
             BackedUp::AsBefore => (None, session.backed_up()),
@@ -90,7 +95,7 @@ fn indexed(index: &[u8]) -> Option<Vec<u8>> {
     Some([room, session].concat())
 }
 
-fn unpickle(owner: &Owner, record: &RoomKeyRecord) -> Answer<InboundGroupSession> {
+pub(super) fn unpickle(owner: &Owner, record: &RoomKeyRecord) -> Answer<InboundGroupSession> {
     let mut pickle: PickledInboundGroupSession = owner.open(Kind::RoomKey, &record.sealed)?;
     // What the backup has is marked beside the pickle, which stays as it is.
     pickle.backed_up = record.backup.is_some();
@@ -152,42 +157,30 @@ pub(super) async fn counts(owner: &Owner, store: &Store, backup: Option<&str>) -
     Ok(counts)
 }
 
-/// At most `sessions_max` room keys that a backup lacks.
-pub(super) async fn not_in(
-    owner: &Owner,
-    store: &Store,
-    backup: &str,
-    sessions_max: usize,
-) -> Answer<Vec<InboundGroupSession>> {
-    let backup = version(owner, backup)?;
-    let mut sessions = Vec::new();
-    let show = |_: &[u8], row: &[u8]| {
-        if sessions.len() == sessions_max {
-            return Ok(ControlFlow::Break(()));
-        }
-        let record = RoomKeyRecord::decode(row)?;
-        if record.backup != Some(backup) {
-            sessions.push(unpickle(owner, &record)?);
-        }
-        Ok(ControlFlow::Continue(()))
-    };
-    owner.walk(store, Kind::RoomKey, &[], show).await?;
-    Ok(sessions)
+/// Room keys that are to be marked as being in a backup.
+pub(crate) struct Marks {
+    owner: Owner,
+    version: Hash,
+    keys: Vec<Vec<u8>>,
 }
 
-/// Marks room keys as being in a backup.
-pub(super) async fn mark(owner: &Owner, store: &Store, backup: &str, sessions: &[(&RoomId, &str)]) -> Answer {
-    let backup = version(owner, backup)?;
-    let keys = sessions.iter().map(|(room, session)| key(owner, room, session)).collect::<Answer<Vec<_>>>()?;
-    let owner = owner.clone();
-    let job = move |tx: &mut WriteTx<'_>| {
-        for key in &keys {
-            if let Some(mut record) = owner.record::<RoomKeyRecord>(tx, Kind::RoomKey, key)? {
-                record.backup = Some(backup);
-                owner.put(tx, Kind::RoomKey, key, &record.encode()?)?;
+impl Marks {
+    pub(super) fn of(owner: &Owner, backup: &str, sessions: &[(&RoomId, &str)]) -> Answer<Self> {
+        let keys = sessions.iter().map(|(room, session)| key(owner, room, session)).collect::<Answer<Vec<_>>>()?;
+        Ok(Self { owner: owner.clone(), version: version(owner, backup)?, keys })
+    }
+
+    /// Marks them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<()> {
+        for key in &self.keys {
+            if let Some(mut record) = self.owner.record::<RoomKeyRecord>(tx, Kind::RoomKey, key)? {
+                record.backup = Some(self.version);
+                self.owner.put(tx, Kind::RoomKey, key, &record.encode()?)?;
             }
         }
         Ok(())
-    };
-    store.write(job).await
+    }
 }

@@ -253,11 +253,25 @@ impl Owner {
 
     /// Shows every row of a kind whose key begins with `prefix`, until told to break. Each page is of a snapshot of its own
     /// and other tasks run in between, so what is written meanwhile may or may not be seen.
-    pub(super) async fn walk<F>(&self, store: &Store, kind: Kind, prefix: &[u8], mut show: F) -> Walked
+    pub(super) async fn walk<F>(&self, store: &Store, kind: Kind, prefix: &[u8], show: F) -> Walked
     where
         F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, CryptoStoreError> + Send,
     {
-        let mut after: Option<Vec<u8>> = None;
+        self.walk_after(store, kind, prefix, None, show).await
+    }
+
+    /// As [`Owner::walk`], for the rows after one.
+    pub(super) async fn walk_after<F>(
+        &self,
+        store: &Store,
+        kind: Kind,
+        prefix: &[u8],
+        mut after: Option<Vec<u8>>,
+        mut show: F,
+    ) -> Walked
+    where
+        F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, CryptoStoreError> + Send,
+    {
         loop {
             let page = self.page(&store.snapshot()?, kind, prefix, after.as_deref(), PAGE_ROWS)?;
             for (key, value) in &page {
