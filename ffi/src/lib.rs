@@ -26,7 +26,7 @@ mod verification;
 mod watch;
 
 pub use self::{
-    backup::Backup,
+    backup::{Backup, Recovered, RecoveryState},
     cancel::CancelToken,
     client_api::{ClientAccess, ClientApi},
     config::{DiscoveryMode, NodeConfig},

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use hearth_core::{
     chat::{
-        Chat, ItemContent, ItemId, NewRoom, Progress, Reach, SendState, TextMessage, Timeline, Verification,
+        Chat, ItemContent, ItemId, NewRoom, Progress, Reach, Recovery, SendState, TextMessage, Timeline, Verification,
         attachment::{FileInfo, Kind, Source},
         verification::UserTrust,
     },
@@ -82,6 +82,7 @@ impl Verbs {
                 let address = self.node.open_clients(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
                 Ok(json!({ "homeserver": format!("http://{address}"), "token": self.chat.login_token() }))
             }
+            "recovery" => self.recovery(command).await,
             "timeline" => self.timeline(&parse(command, "room")?).await,
             "verify" => self.verify(&parse(command, "user")?).await,
             "accept" => done(self.flow(command).await?.accept().await),
@@ -217,6 +218,24 @@ impl Verbs {
                 json!({ "state": "sent", "recipients": recipients })
             }
         })
+    }
+
+    /// Makes a recovery key, or recovers by one that is given, and says how the backup stands then.
+    async fn recovery(&self, command: &Value) -> Result<Value> {
+        let mut answer = match command.get("key").and_then(Value::as_str) {
+            Some(key) => {
+                let recovered = self.chat.recover(key).await?;
+                json!({ "verified": recovered.is_verified, "new": recovered.room_keys })
+            }
+            None if command.get("make").and_then(Value::as_bool) == Some(true) => {
+                json!({ "key": self.chat.make_recovery_key().await?.as_str() })
+            }
+            None => json!({}),
+        };
+        if let Recovery::On { version, backed_up, total } = self.chat.recovery().await? {
+            answer["backup"] = json!({ "version": version, "keys": backed_up, "of": total });
+        }
+        Ok(answer)
     }
 
     async fn verify(&self, user: &OwnedUserId) -> Result<Value> {
