@@ -254,6 +254,37 @@ def scanned_device(story):
             story.says(other, f"{other.name} writes to three devices", readers=[*(reader.person for reader in story.people), third])
 
 
+@step("a device that is given the recovery key alone is verified by it, and reads what was said before it was there")
+def recovered_device(story):
+    for one in story.people:
+        if not one.recovers:
+            continue
+        before = []
+        for other in story.people:
+            other.person.do("rotate", room=story.room)
+            text = f"{other.name} writes before there is a fourth device"
+            before.append((story.says(other, text), other.user, text))
+        made = one.person.do("recovery", make=True)
+        equal(made["backup"]["keys"], made["backup"]["of"], f"the keys in {one.name}'s backup")
+        fourth = one.another(f"{one.name}'s fourth device")
+        for event, _, text in before:
+            fourth.sees(story.room, event, f"that {text!r} is there", lambda item: item["kind"] == "undecryptable")
+        got = fourth.do("recover", key=made["key"])
+        equal((got["verified"], got["trusted"]), (True, True), "whether the device is verified, and trusts the backup")
+        equal(got["imported"], made["backup"]["keys"], f"the keys that {one.name}'s fourth device read from the backup")
+        for event, sender, text in before:
+            story.reads(fourth, story.room, event, sender, text)
+        for other in story.people:
+            text = f"{other.name} writes to four devices"
+            story.says(other, text, readers=[*(reader.person for reader in story.people), fourth])
+        # The other way round: that device makes a recovery key, and the phone is given it.
+        theirs = fourth.do("recovery")
+        expect("backup" not in one.person.do("recovery"), f"{one.name}'s phone still counts on the backup that was replaced")
+        equal(one.person.do("recovery", key=theirs["key"])["verified"], True, f"whether {one.name}'s phone is verified")
+        backup = eventually(f"{one.name}'s phone fills the new backup", lambda: filled(one.person))
+        equal(backup["version"], theirs["version"], f"the backup that {one.name}'s phone goes on with")
+
+
 @step("two people verify each other by emoji, in a room of their own, and trust each other's identity")
 def verification(story):
     for one, other in story.able():
@@ -325,6 +356,12 @@ def allowed(refusal):
         return refusal["status"] < 500 or refusal["status"] in (502, 503, 504)
     # There is no key backup, no such account data, and no such profile field.
     return refusal.get("method") == "GET" and refusal.get("status") == 404 and code == "M_NOT_FOUND"
+
+
+def filled(person):
+    """The backup of somebody's phone, once all keys are in it."""
+    backup = person.do("recovery")["backup"]
+    return backup if backup["keys"] == backup["of"] else None
 
 
 def compare(asking, asked, flow):

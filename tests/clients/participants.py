@@ -23,6 +23,8 @@ class Participant:
     has_api = False
     # Whether the program can scan a code.
     scans = False
+    # Whether they make recovery keys, which other devices of theirs are verified by.
+    recovers = False
 
     def __init__(self, binary, home, name):
         self.name = name
@@ -132,6 +134,7 @@ class ChatParticipant(Participant):
     """Somebody with Hearth's own client."""
 
     scans = True
+    recovers = True
 
     def __init__(self, binary, home, name, cache):
         super().__init__(binary, home, name)

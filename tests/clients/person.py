@@ -30,6 +30,10 @@ Verbs, with what they answer. A verb that names a room waits until the program k
     qr        flow                        code, the bytes of what the other side may scan: `js` only
     scan      flow, code                  {}: scanned the other side's code, whose person then confirms: `hearth chat` only
     trust     user                        verified: the user's identity is signed by ours
+    recovery  make, [key]                 key, backup {version, keys, of}: makes another recovery key. `hearth chat` makes none
+                                          without `make`, and recovers by `key`: verified, new (keys that it lacked), backup.
+                                          `js` answers version in place of backup
+    recover   key                         verified, trusted (the backup), imported (keys): recovers by a key: `js` only
     state     room, event                 state, recipients {user: queued, on_their_phone, read, refused}: `hearth chat` only, as
     shown, read   room                    are: items as they are shown now; marks everything as read
     rooms, near                           invites; servers within reach: `hearth chat` only, as is

@@ -21,7 +21,13 @@ import {
     SyncState,
     ThreadEvent,
 } from "matrix-js-sdk";
-import { CryptoEvent, VerificationPhase, VerificationRequestEvent, VerifierEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
+import {
+    CryptoEvent,
+    decodeRecoveryKey,
+    VerificationPhase,
+    VerificationRequestEvent,
+    VerifierEvent,
+} from "matrix-js-sdk/lib/crypto-api/index.js";
 
 const SAS = "m.sas.v1";
 // Long enough to gather what one sync brings, too short to be noticed.
@@ -46,6 +52,8 @@ for (const level of ["trace", "debug", "log", "info", "warn", "error"]) {
 
 let client;
 let secret;
+// What opens the account's secret storage: nothing, until the person types it.
+let storageKey;
 const known = new Map();
 const published = new Map();
 const flows = new Map();
@@ -85,6 +93,9 @@ async function open(wish) {
         deviceId: device_id,
         accessToken: access_token,
         timelineSupport: true,
+        cryptoCallbacks: {
+            getSecretStorageKey: async ({ keys }) => (storageKey ? [Object.keys(keys)[0], storageKey] : null),
+        },
         verificationMethods: [SAS, "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"],
     });
     await client.initRustCrypto({ useIndexedDB: false });
@@ -368,6 +379,34 @@ async function trust({ user }) {
     return { verified: status.isCrossSigningVerified() };
 }
 
+// What a program does when its person types their recovery key: it becomes a verified device, and fetches the keys of all that was
+// said.
+async function recover({ key }) {
+    storageKey = decodeRecoveryKey(key);
+    const crypto = client.getCrypto();
+    // The keys are compared with the published ones, which a new device has not asked for yet.
+    await crypto.userHasCrossSigningKeys(client.getUserId(), true);
+    await crypto.bootstrapCrossSigning({});
+    await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
+    const enabled = await crypto.checkKeyBackupAndEnable();
+    const { imported } = await crypto.restoreKeyBackup();
+    const status = await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId());
+    return { verified: status.crossSigningVerified, imported, trusted: enabled?.trustInfo.trusted ?? false };
+}
+
+// Another recovery key than there was, with secret storage and a backup of its own.
+async function recovery() {
+    const crypto = client.getCrypto();
+    const made = await crypto.createRecoveryKeyFromPassphrase();
+    storageKey = made.privateKey;
+    await crypto.bootstrapSecretStorage({
+        createSecretStorageKey: async () => made,
+        setupNewSecretStorage: true,
+        setupNewKeyBackup: true,
+    });
+    return { key: made.encodedPrivateKey, version: await crypto.getActiveSessionBackupVersion() };
+}
+
 function quit() {
     client?.stopClient();
     setTimeout(() => process.exit(0), 0);
@@ -376,7 +415,7 @@ function quit() {
 
 const VERBS = {
     ...{ open, who, sign, profile, create, join, members, send, edit, react, picture, download, rotate },
-    ...{ timeline, verify, accept, start, confirm, qr, cancel, trust, quit },
+    ...{ timeline, verify, accept, start, confirm, qr, cancel, trust, recover, recovery, quit },
 };
 
 async function obey(line) {
