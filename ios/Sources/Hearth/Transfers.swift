@@ -1,4 +1,4 @@
-// Texts and files on their way: functions in place of listeners, and a cancelled task calls its work off.
+// Texts, files and keys on their way: functions in place of listeners, and a cancelled task calls its work off.
 
 import Foundation
 
@@ -70,6 +70,22 @@ extension Backup {
             try await self.import(
                 from: file.path, passphrase: passphrase, listener: onProgress.map(Progressive.init), cancel: token)
         }
+    }
+}
+
+extension Backup {
+    /// Makes a new recovery key, for the person to write down: show it once, and keep it nowhere. Another Matrix client that is
+    /// signed in to the account becomes a verified device by it and reads the whole history; the one before stops working.
+    /// Cancelling the task calls it off.
+    public func makeRecoveryKey() async throws -> String {
+        try await withCancelToken { token in try await self.recoveryKey(cancel: token) }
+    }
+
+    /// Takes the person's keys and those of all messages by a recovery key that another client of the account showed. What was
+    /// waiting for its keys becomes readable by itself. Cancelling the task calls it off; another try goes on from there.
+    @discardableResult
+    public func recover(by key: String) async throws -> Recovered {
+        try await withCancelToken { token in try await self.recover(key: key, cancel: token) }
     }
 }
 

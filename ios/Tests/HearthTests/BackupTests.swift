@@ -8,6 +8,9 @@ import XCTest
     import FoundationNetworking
 #endif
 
+/// A recovery key that nobody has.
+private let otherKey = "EsSz ykH7 LCZx 7Cae cmKD wcmY JRXi Ybtu 8iQ3 t8Ez nRwK pUY1"
+
 final class BackupTests: XCTestCase {
     func testANewPhoneGoesOnWhereTheOldOneWasBackedUp() async throws {
         try await phones { phones in
@@ -27,6 +30,33 @@ final class BackupTests: XCTestCase {
             try await fresh.hearth.start()
             XCTAssertEqual(try fresh.user, before)
             try await Conversation(fresh.hearth.rooms.get(id: room.id())).hears("Day one")
+        }
+    }
+
+    func testARecoveryKeyOpensWhatOtherClientsOfThePersonFindOnThePhone() async throws {
+        try await phones { phones in
+            let ana = try await phones.started("ana")
+            let backup = ana.hearth.backup
+            let before = try await backup.recoveryState()
+            XCTAssertEqual(before, .off)
+            await fails("NotFound") { try await backup.recover(by: otherKey) }
+            let diary = Conversation(try await ana.hearth.rooms.create(room: NewRoom(name: "Diary")))
+            try await diary.says("Day one")
+            try await diary.hears("Day one")
+            let written = try await backup.makeRecoveryKey()
+            XCTAssertEqual(written.split(separator: " ").map(\.count), Array(repeating: 4, count: 12))
+            // The key of the message may be made after the recovery key was.
+            try await eventually("the backup has the room key") {
+                try await backup.recoveryState() == .on(version: "1", backedUp: 1, total: 1)
+            }
+
+            let another = try await backup.makeRecoveryKey()
+            let second = try await backup.recoveryState()
+            XCTAssertEqual(second, .on(version: "2", backedUp: 1, total: 1))
+            let recovered = try await backup.recover(by: another)
+            XCTAssertEqual(recovered, Recovered(isVerified: true, roomKeys: 0))
+            await fails("Crypto") { try await backup.recover(by: written) }
+            await fails("InvalidInput") { try await backup.recover(by: String(another.dropLast())) }
         }
     }
 

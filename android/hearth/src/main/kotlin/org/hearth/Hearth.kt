@@ -52,7 +52,7 @@ class Hearth(config: NodeConfig, platform: Platform, logs: LogSink? = null) : Po
     /** Verifications of people and of the person's other devices. */
     val verifications: Verifications = node.verifications()
 
-    /** Export and import of everything. */
+    /** Export and import of everything, and the recovery key, by which other Matrix clients of the person read the past. */
     val backup: Backup = node.backup()
 
     /** The loopback Client-Server API, for unmodified Matrix clients on this phone. */
