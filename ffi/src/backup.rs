@@ -124,6 +124,9 @@ impl Backup {
     /// `ClientApi`), it makes that one a verified device and opens the whole history. The one before stops working at the same
     /// moment. From then on room keys go into the account's backup by themselves.
     ///
+    /// If the state is `Replaced`, recover by the other client's recovery key first, if there is one: room keys that its backup
+    /// alone has go with it.
+    ///
     /// # Errors
     /// [`NodeError::Crypto`] when another client of the account made its cross-signing keys, and this phone does not have them;
     /// [`NodeError::NotRunning`], [`NodeError::Paused`], [`NodeError::Storage`]. The key before works on then.

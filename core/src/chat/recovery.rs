@@ -1,10 +1,10 @@
 //! The recovery key: one line that a person writes down, and with which another client of theirs becomes a verified device and
 //! reads everything, without this phone's screen at hand.
 //!
-//! It opens the account's secret storage: account data that any client can fetch and only the key can open ([`secrets`]). In
+//! It opens the account's secret storage: account data that any client can fetch and only the key can open (`secrets`). In
 //! there lie the private cross-signing keys, and the key of a backup of all room keys, which our own homeserver keeps like any
-//! other's ([`fill`]). [`Chat::make_recovery_key`] makes all of that ([`make`]); where another client of the account made it,
-//! [`Chat::recover`] takes it from there ([`restore`]). Client-server API, "Secrets" and "Server-side key backups".
+//! other's (`fill`). [`Chat::make_recovery_key`] makes all of that (`make`); where another client of the account made it,
+//! [`Chat::recover`] takes it from there (`restore`). Client-server API, "Secrets" and "Server-side key backups".
 //!
 //! What the backup is good for although the homeserver is this very phone: other devices of the account read the past by it.
 //! For the day on which the phone is lost there are archives ([`super::archive`]).
@@ -87,7 +87,8 @@ impl Chat {
     /// in one commit; until then the old one stays as it was. From then on room keys go into the backup by themselves.
     ///
     /// The answer is the only copy: whoever did not get it, because the phone died right then, makes another. Dropping the
-    /// future calls it off.
+    /// future calls it off. Room keys that only another client's backup has, and whose key is not here, go with that backup:
+    /// recover by that client's recovery key first, if there is one.
     ///
     /// # Errors
     /// [`ChatError::Crypto`] when the private cross-signing keys are not on this device, because another client made them:

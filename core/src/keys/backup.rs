@@ -3,8 +3,8 @@
 //! A user has versions of a backup, each encrypted in its own way; keys go into the latest alone. Of two keys for one session
 //! the better one stays. Client-server API, "Server-side key backups".
 //!
-//! The person's own client in this process fills a new version before anybody sees it ([`draft`]), and reads one in pages
-//! ([`page`]); what puts keys into it is the same as for every other client.
+//! The person's own client in this process fills a new version before anybody sees it (`draft`), and reads one in pages
+//! (`page`); what puts keys into it is the same as for every other client.
 
 pub(crate) mod draft;
 
