@@ -275,12 +275,13 @@ impl CryptoStore for RedbCryptoStore {
     ) -> Result<Vec<InboundGroupSession>> {
         let _open = self.opened().await?;
         let version = room_keys::version(&self.owner, backup)?;
-        self.lacking.page(&self.owner, &self.store, version, sessions_max).await
+        let found = self.lacking.page(&self.owner, &self.store, version, sessions_max).await?;
+        Ok(found.into_iter().map(|found| found.session).collect())
     }
 
     async fn mark_inbound_group_sessions_as_backed_up(&self, backup: &str, sessions: &[(&RoomId, &str)]) -> Result<()> {
         let _open = self.opened().await?;
-        let marks = Marks::of(&self.owner, backup, sessions)?;
+        let marks = Marks::named(&self.owner, backup, sessions)?;
         self.store.write(move |tx| Ok(marks.apply(tx)?)).await
     }
 

@@ -17,9 +17,10 @@ mod make;
 mod restore;
 mod secrets;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use matrix_sdk_crypto::{store::types::BackupDecryptionKey, types::RoomKeyBackupInfo};
+use tokio::sync::MutexGuard;
 use zeroize::Zeroizing;
 
 pub(super) use self::fill::keep_up;
@@ -79,6 +80,29 @@ pub(crate) struct Desk {
     turn: tokio::sync::Mutex<()>,
     /// The backup took no more keys, so it is offered none until there is another one, or another start.
     is_full: AtomicBool,
+}
+
+/// A turn at the backup that may change which one it is. Whatever becomes of it, the loop of encryption looks anew afterwards at
+/// what the backup lacks.
+struct Turn<'a> {
+    inner: &'a Inner,
+    held: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Turn<'a> {
+    async fn take(inner: &'a Inner) -> Self {
+        Self { inner, held: Some(inner.recovery.turn.lock().await) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Given back before the bell, so that whoever comes finds it free.
+        drop(self.held.take());
+        self.inner.crypto.forget_backed_up();
+        self.inner.recovery.is_full.store(false, Ordering::Relaxed);
+        self.inner.crypto.wishes.ring();
+    }
 }
 
 impl Chat {

@@ -291,25 +291,37 @@ pub(super) fn forget(tx: &mut WriteTx<'_>, user: UserKey) -> Result<()> {
 }
 
 /// Keys that a backup can hold, each with how good it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ranked(Vec<(OwnedRoomId, String, Rank, String)>);
 
 impl Ranked {
     /// Looks at keys as clients send them.
-    ///
-    /// # Errors
-    /// [`KeysError::TooMuch`] for a key that is too long, and for what is malformed.
-    pub(crate) fn read(keys: RoomKeys) -> Result<Self, KeysError> {
-        let mut ranked = Vec::new();
+    fn read(keys: RoomKeys) -> Result<Self, KeysError> {
+        let mut ranked = Self::default();
         for (room, sessions) in keys {
             for (session, key) in sessions {
-                if session.is_empty() || session.len() > ID_BYTES_MAX {
-                    return Err(KeysError::Invalid("a session id has 1 to 255 bytes".into()));
-                }
-                ranked.push((room.clone(), session, Rank::read(key.json().get())?, key.json().get().to_owned()));
+                ranked.push(room.clone(), session, &key)?;
             }
         }
-        Ok(Self(ranked))
+        Ok(ranked)
+    }
+
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// [`KeysError::TooMuch`] for a key that is too long, and for what is malformed. It is left out then.
+    pub(crate) fn push(
+        &mut self,
+        room: OwnedRoomId,
+        session: String,
+        key: &Raw<KeyBackupData>,
+    ) -> Result<(), KeysError> {
+        if session.is_empty() || session.len() > ID_BYTES_MAX {
+            return Err(KeysError::Invalid("a session id has 1 to 255 bytes".into()));
+        }
+        let json = key.json().get();
+        self.0.push((room, session, Rank::read(json)?, json.to_owned()));
+        Ok(())
     }
 }
 

@@ -23,22 +23,13 @@ impl Crypto {
         publish::publish(home, me, &self.machine).await
     }
 
-    /// At most `sessions_max` room keys that a version of the backup lacks.
+    /// At most `sessions_max` room keys that a version of the backup lacks, and the marks that it has them.
     pub(in crate::chat) async fn not_backed_up(
         &self,
         version: &str,
         sessions_max: usize,
-    ) -> Result<Vec<InboundGroupSession>, CryptoError> {
-        Ok(self.store.inbound_group_sessions_for_backup(version, sessions_max).await?)
-    }
-
-    /// The marks that room keys are in a version of the backup.
-    pub(in crate::chat) fn backup_marks(
-        &self,
-        version: &str,
-        sessions: &[(&RoomId, &str)],
-    ) -> Result<Marks, CryptoError> {
-        Ok(self.store.marks(version, sessions)?)
+    ) -> Result<(Vec<InboundGroupSession>, Marks), CryptoError> {
+        Ok(self.store.not_backed_up(version, sessions_max).await?)
     }
 
     /// The rows that make a backup the one that room keys go into.

@@ -1,13 +1,20 @@
 //! What the client's own backup needs of the store beyond the encryption machine's interface: writes that commit together with
 //! rows of the homeserver's, so that what is marked as being in the backup is in it.
 
-use matrix_sdk_crypto::store::{
-    CryptoStoreError, Result,
-    types::{BackupDecryptionKey, Changes},
+use matrix_sdk_crypto::{
+    olm::InboundGroupSession,
+    store::{
+        CryptoStoreError, Result,
+        types::{BackupDecryptionKey, Changes},
+    },
 };
-use ruma::RoomId;
 
-use super::{RedbCryptoStore, changes::Batch, room_keys::Marks, rows::Owner};
+use super::{
+    RedbCryptoStore,
+    changes::Batch,
+    room_keys::{self, Marks},
+    rows::Owner,
+};
 use crate::store::WriteTx;
 
 /// The rows of a backup's key and version, to be written.
@@ -37,9 +44,17 @@ impl RedbCryptoStore {
         Ok(BackupKeyRows { owner: self.owner.clone(), batch: Batch::of(&self.owner, changes).await? })
     }
 
-    /// The marks that room keys, by room and session, are in a version of the backup.
-    pub(crate) fn marks(&self, backup: &str, sessions: &[(&RoomId, &str)]) -> Result<Marks> {
-        Marks::of(&self.owner, backup, sessions)
+    /// At most `sessions_max` room keys that a version of the backup lacks, and the marks that it has them.
+    pub(crate) async fn not_backed_up(
+        &self,
+        version: &str,
+        sessions_max: usize,
+    ) -> Result<(Vec<InboundGroupSession>, Marks)> {
+        let version = room_keys::version(&self.owner, version)?;
+        let found = self.lacking.page(&self.owner, &self.store, version, sessions_max).await?;
+        let (sessions, rows): (Vec<_>, Vec<_>) =
+            found.into_iter().map(|found| (found.session, (found.row, found.sealed))).unzip();
+        Ok((sessions, Marks::read(&self.owner, version, rows.into_iter())))
     }
 
     /// Whether the backup that was asked for last lacks no room key. Looks at no row.

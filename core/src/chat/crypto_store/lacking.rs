@@ -25,6 +25,15 @@ const SAVED_MAX: usize = 4_096;
 
 type Answer<T = ()> = Result<T, CryptoStoreError>;
 
+/// A room key that the backup lacks.
+pub(super) struct Found {
+    /// The key of its row.
+    pub(super) row: Vec<u8>,
+    /// The sealed pickle that the session was read from. Another one by now means that another room key is there.
+    pub(super) sealed: Vec<u8>,
+    pub(super) session: InboundGroupSession,
+}
+
 /// How far it is known what the backup lacks.
 #[derive(Debug, Default)]
 pub(super) struct Lacking(Mutex<Known>);
@@ -88,7 +97,7 @@ impl Lacking {
         store: &Store,
         version: Hash,
         sessions_max: usize,
-    ) -> Answer<Vec<InboundGroupSession>> {
+    ) -> Answer<Vec<Found>> {
         let (walked, mut saved) = {
             let mut known = self.known();
             if known.version != Some(version) {
@@ -97,7 +106,7 @@ impl Lacking {
             // What is saved from here on is noted anew, whatever this look finds.
             (known.walked.clone(), std::mem::take(&mut known.saved))
         };
-        let mut page = Page { owner, version, sessions_max, sessions: Vec::new(), reached: None };
+        let mut page = Page { owner, version, sessions_max, found: Vec::new(), reached: None };
         let looked = page.look(store, &walked, &mut saved).await;
         let mut known = self.known();
         if known.version == Some(version) {
@@ -106,7 +115,7 @@ impl Lacking {
                 known.walked = walked.clone();
             }
         }
-        looked.map(|_| page.sessions)
+        looked.map(|_| page.found)
     }
 }
 
@@ -114,7 +123,7 @@ struct Page<'a> {
     owner: &'a Owner,
     version: Hash,
     sessions_max: usize,
-    sessions: Vec<InboundGroupSession>,
+    found: Vec<Found>,
     /// The last row before which the backup lacks nothing.
     reached: Option<Vec<u8>>,
 }
@@ -130,7 +139,7 @@ impl Page<'_> {
             }
             let record = self.owner.record::<RoomKeyRecord>(&store.snapshot()?, Kind::RoomKey, key)?;
             match record.filter(|record| record.backup != Some(self.version)) {
-                Some(record) => self.sessions.push(unpickle(self.owner, &record)?),
+                Some(record) => self.take(key, record)?,
                 None => settled.push(key.clone()),
             }
         }
@@ -153,7 +162,7 @@ impl Page<'_> {
                     return Ok(ControlFlow::Break(()));
                 }
                 is_gapless = false;
-                self.sessions.push(unpickle(owner, &record)?);
+                self.take(key, record)?;
             } else if is_gapless {
                 self.reached = Some(key.to_vec());
             }
@@ -163,7 +172,13 @@ impl Page<'_> {
         Ok(if is_gapless && !cut_off { Walked::All } else { Walked::To(self.reached.clone()) })
     }
 
+    fn take(&mut self, row: &[u8], record: RoomKeyRecord) -> Answer {
+        let session = unpickle(self.owner, &record)?;
+        self.found.push(Found { row: row.to_vec(), sealed: record.sealed, session });
+        Ok(())
+    }
+
     fn is_full(&self) -> bool {
-        self.sessions.len() >= self.sessions_max
+        self.found.len() >= self.sessions_max
     }
 }

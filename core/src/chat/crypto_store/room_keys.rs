@@ -161,13 +161,25 @@ pub(super) async fn counts(owner: &Owner, store: &Store, backup: Option<&str>) -
 pub(crate) struct Marks {
     owner: Owner,
     version: Hash,
-    keys: Vec<Vec<u8>>,
+    rows: Vec<Marked>,
 }
 
+/// The key of a row, and what was sealed in it when its room key was read, if that matters.
+type Marked = (Vec<u8>, Option<Vec<u8>>);
+
 impl Marks {
-    pub(super) fn of(owner: &Owner, backup: &str, sessions: &[(&RoomId, &str)]) -> Answer<Self> {
-        let keys = sessions.iter().map(|(room, session)| key(owner, room, session)).collect::<Answer<Vec<_>>>()?;
-        Ok(Self { owner: owner.clone(), version: version(owner, backup)?, keys })
+    /// Of room keys by room and session, whatever they are by now.
+    pub(super) fn named(owner: &Owner, backup: &str, sessions: &[(&RoomId, &str)]) -> Answer<Self> {
+        let row = |(room, session): &(&RoomId, &str)| Ok((key(owner, room, session)?, None));
+        let rows = sessions.iter().map(row).collect::<Answer<Vec<_>>>()?;
+        Ok(Self { owner: owner.clone(), version: version(owner, backup)?, rows })
+    }
+
+    /// Of room keys as they were read. One that was replaced by a better one meanwhile is not marked, as the backup does not
+    /// have that.
+    pub(super) fn read(owner: &Owner, version: Hash, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
+        let rows = rows.map(|(row, sealed)| (row, Some(sealed))).collect();
+        Self { owner: owner.clone(), version, rows }
     }
 
     /// Marks them.
@@ -175,11 +187,13 @@ impl Marks {
     /// # Errors
     /// When the database fails.
     pub(crate) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<()> {
-        for key in &self.keys {
-            if let Some(mut record) = self.owner.record::<RoomKeyRecord>(tx, Kind::RoomKey, key)? {
-                record.backup = Some(self.version);
-                self.owner.put(tx, Kind::RoomKey, key, &record.encode()?)?;
+        for (row, sealed) in &self.rows {
+            let Some(mut record) = self.owner.record::<RoomKeyRecord>(tx, Kind::RoomKey, row)? else { continue };
+            if sealed.as_ref().is_some_and(|sealed| *sealed != record.sealed) {
+                continue;
             }
+            record.backup = Some(self.version);
+            self.owner.put(tx, Kind::RoomKey, row, &record.encode()?)?;
         }
         Ok(())
     }

@@ -414,6 +414,22 @@ async fn a_backup_is_filled_batch_by_batch_and_what_is_saved_meanwhile_is_not_fo
     assert_eq!(desk.store.inbound_group_session_counts(Some("1")).await.unwrap().backed_up, 200);
 }
 
+/// A better room key came while the one before was on its way into the backup. To mark it would keep it out for ever.
+#[tokio::test]
+async fn a_room_key_that_was_replaced_while_it_was_backed_up_is_not_marked() {
+    let desk = Desk::new().await;
+    let account = desk.account().await;
+    let (replaced, same) = (pair(&account, room()).await.1, pair(&account, room()).await.1);
+    desk.save(Changes { inbound_group_sessions: vec![replaced.clone(), same], ..Default::default() }).await;
+    let (found, marks) = desk.store.not_backed_up("1", 9).await.unwrap();
+    assert_eq!(found.len(), 2);
+    desk.save(Changes { inbound_group_sessions: vec![replaced.clone()], ..Default::default() }).await;
+    desk.store.store.write::<_, StoreError, _>(move |tx| marks.apply(tx)).await.unwrap();
+    let (left, _) = desk.store.not_backed_up("1", 9).await.unwrap();
+    let left: Vec<_> = left.iter().map(InboundGroupSession::session_id).collect();
+    assert_eq!(left, [replaced.session_id()]);
+}
+
 #[tokio::test]
 async fn a_second_request_for_one_thing_replaces_the_first() {
     let desk = Desk::new().await;

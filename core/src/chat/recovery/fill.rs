@@ -5,7 +5,6 @@
 
 use std::sync::atomic::Ordering;
 
-use matrix_sdk_crypto::olm::InboundGroupSession;
 use ruma::serde::Raw;
 
 use super::{Ours, Standing, adopt, standing};
@@ -14,7 +13,7 @@ use crate::{
     keys::{
         KeysError,
         backup::{
-            self, Ranked, RoomKeys,
+            self, Ranked,
             draft::{self, Draft},
         },
     },
@@ -28,11 +27,11 @@ const STEP_BATCHES_MAX: usize = 4;
 
 /// Puts room keys that came since into the backup, if there is one. Called by each step of the loop of encryption.
 pub(in crate::chat) async fn keep_up(inner: &Inner) -> Result<(), CryptoError> {
-    // Whoever makes a backup or reads one rings when they are done.
-    let Ok(_turn) = inner.recovery.turn.try_lock() else { return Ok(()) };
     if inner.crypto.backup_lacks_nothing() || inner.recovery.is_full.load(Ordering::Relaxed) {
         return Ok(());
     }
+    // Whoever makes a backup or reads one rings when they are done.
+    let Ok(_turn) = inner.recovery.turn.try_lock() else { return Ok(()) };
     let Standing::On(ours) = standing(inner).await? else { return Ok(()) };
     adopt(inner, &ours).await?;
     for _ in 0..STEP_BATCHES_MAX {
@@ -106,25 +105,22 @@ pub(super) async fn fill(inner: &Inner, ours: &Ours, mut draft: Draft) -> Result
 
 /// Some of the room keys that a backup lacks, encrypted for it, and the marks that say it has them. `None` if it has all.
 async fn batch(inner: &Inner, ours: &Ours) -> Result<Option<(Ranked, Marks)>, CryptoError> {
-    let sessions = inner.crypto.not_backed_up(&ours.version, BATCH_KEYS_MAX).await?;
+    let (sessions, marks) = inner.crypto.not_backed_up(&ours.version, BATCH_KEYS_MAX).await?;
     if sessions.is_empty() {
         return Ok(None);
     }
-    let names: Vec<_> = sessions.iter().map(|session| (session.room_id(), session.session_id())).collect();
-    let marks = inner.crypto.backup_marks(&ours.version, &names)?;
-    Ok(Some((encrypted(ours, &sessions).await?, marks)))
-}
-
-async fn encrypted(ours: &Ours, sessions: &[InboundGroupSession]) -> Result<Ranked, CryptoError> {
     let public = ours.key.megolm_v1_public_key();
-    let mut keys = RoomKeys::new();
+    let mut keys = Ranked::default();
     for session in sessions {
-        let sealed = public.encrypt(session.clone()).await;
+        let (room, id) = (session.room_id().to_owned(), session.session_id().to_owned());
+        let sealed = public.encrypt(session).await;
         let sealed = sealed.map_err(|error| CryptoError::Failed(format!("a room key cannot be encrypted: {error}")))?;
         let sealed = Raw::new(&sealed);
         let sealed = sealed.map_err(|error| CryptoError::Failed(format!("a room key cannot be written: {error}")))?;
-        let room = keys.entry(session.room_id().to_owned()).or_default();
-        room.insert(session.session_id().to_owned(), sealed);
+        // One that no backup can hold counts as done: it must not keep the others out, at this try and at each later one.
+        if let Err(error) = keys.push(room, id, &sealed) {
+            tracing::warn!(%error, "a room key is left out of the backup");
+        }
     }
-    Ok(Ranked::read(keys)?)
+    Ok(Some((keys, marks)))
 }

@@ -5,35 +5,20 @@
 //! opens, and tells the crypto store which backup it is. A kill before that commit leaves the draft, which the next attempt
 //! sweeps away; room keys that were marked as being in it go into the old backup again, which takes those that it lacks.
 
-use std::sync::atomic::Ordering;
-
 use matrix_sdk_crypto::{secret_storage::SecretStorageKey, store::types::BackupDecryptionKey};
 use ruma::{api::client::backup::BackupAlgorithm, events::secret::request::SecretName, serde::Raw};
 use zeroize::Zeroizing;
 
-use super::{Ours, RecoveryKey, Standing, adopt, fill::fill, restore, secrets, standing};
+use super::{Ours, RecoveryKey, Standing, Turn, adopt, fill::fill, restore, secrets, standing};
 use crate::{
     chat::{ChatError, Inner, crypto::CryptoError},
     keys::backup::draft,
     store::{StoreError, WriteTx},
 };
 
-/// Whatever becomes of an attempt, the loop looks anew at what the backup lacks afterwards.
-struct Attempt<'a>(&'a Inner);
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.0.crypto.forget_backed_up();
-        self.0.recovery.is_full.store(false, Ordering::Relaxed);
-        self.0.crypto.wishes.ring();
-    }
-}
-
 /// See [`Chat::make_recovery_key`](crate::chat::Chat::make_recovery_key).
 pub(super) async fn make(inner: &Inner) -> Result<RecoveryKey, ChatError> {
-    // Dropped after the turn is given back, so that the loop that it rings for finds it free.
-    let _attempt = Attempt(inner);
-    let _turn = inner.recovery.turn.lock().await;
+    let _turn = Turn::take(inner).await;
     let mut kept = cross_signing(inner).await?;
     if let Standing::On(old) = standing(inner).await? {
         restore::take_in(inner, &old).await?;

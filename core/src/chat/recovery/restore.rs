@@ -1,7 +1,5 @@
 //! Taking in what a recovery key opens: the private cross-signing keys, and the room keys of a backup, page by page.
 
-use std::sync::atomic::Ordering;
-
 use matrix_sdk_crypto::{
     olm::ExportedRoomKey,
     store::{
@@ -12,13 +10,13 @@ use matrix_sdk_crypto::{
 use ruma::{OwnedRoomId, api::client::backup::KeyBackupData, events::secret::request::SecretName, serde::Raw};
 
 use super::{
-    Ours, Recovered, adopt, latest,
+    Ours, Recovered, Turn, adopt, latest,
     secrets::{self, Opened, damaged},
 };
 use crate::{
     chat::{ChatError, Inner, crypto::CryptoError},
     keys::backup,
-    store::WriteTx,
+    store::{UserKey, View, WriteTx},
 };
 
 /// The names of the private cross-signing keys.
@@ -30,12 +28,12 @@ const PAGE_KEYS: usize = 100;
 
 /// See [`Chat::recover`](crate::chat::Chat::recover).
 pub(super) async fn recover(inner: &Inner, typed: &str) -> Result<Recovered, ChatError> {
-    let turn = inner.recovery.turn.lock().await;
+    let _turn = Turn::take(inner).await;
     let (identity, backup_key) = {
         let (view, user) = (inner.home.store.snapshot()?, inner.me.user_key);
         let opened = secrets::open(&view, user, typed)?;
-        let secret = |name| opened.secret(&view, user, name);
-        (identity(&opened, inner)?, secret(&SecretName::RecoveryKey)?)
+        let backup_key = opened.secret(&view, user, &SecretName::RecoveryKey)?;
+        (identity(&opened, &view, user)?, backup_key)
     };
     let ours = match backup_key {
         Some(key) => matching(inner, &key)?,
@@ -49,16 +47,13 @@ pub(super) async fn recover(inner: &Inner, typed: &str) -> Result<Recovered, Cha
     }
     inner.reads.trust_moved();
     inner.changes.ring();
-    drop(turn);
-    inner.crypto.wishes.ring();
     Ok(Recovered { is_verified, room_keys })
 }
 
 /// The private cross-signing keys as they lie in secret storage.
-fn identity(opened: &Opened, inner: &Inner) -> Result<CrossSigningKeyExport, ChatError> {
-    let view = inner.home.store.snapshot()?;
+fn identity(opened: &Opened, view: &dyn View, user: UserKey) -> Result<CrossSigningKeyExport, ChatError> {
     let secret = |name| -> Result<Option<String>, ChatError> {
-        Ok(opened.secret(&view, inner.me.user_key, name)?.map(|mut secret| std::mem::take(&mut *secret)))
+        Ok(opened.secret(view, user, name)?.map(|mut secret| std::mem::take(&mut *secret)))
     };
     let [master, self_signing, user_signing] = &CROSS_SIGNING;
     let mut keys = CrossSigningKeyExport::default();
@@ -104,8 +99,6 @@ async fn go_on_with(inner: &Inner, ours: &Ours) -> Result<(), CryptoError> {
         Ok(rows.apply(tx)?)
     };
     inner.home.store.write(job).await?;
-    inner.recovery.is_full.store(false, Ordering::Relaxed);
-    inner.crypto.forget_backed_up();
     adopt(inner, ours).await
 }
 
@@ -122,9 +115,9 @@ pub(super) async fn take_in(inner: &Inner, ours: &Ours) -> Result<u64, CryptoErr
         let mut keys = Vec::new();
         for (room, session, sealed) in page {
             match open(inner, ours, room, session, &sealed).await? {
-                Page::New(key) => keys.push(*key),
-                Page::Known => {}
-                Page::Damaged => damaged += 1,
+                Kept::New(key) => keys.push(*key),
+                Kept::Known => {}
+                Kept::Damaged => damaged += 1,
             }
         }
         taken += inner.crypto.take_room_keys(keys, &ours.version).await?;
@@ -140,7 +133,7 @@ pub(super) async fn take_in(inner: &Inner, ours: &Ours) -> Result<u64, CryptoErr
 }
 
 /// What a room key in a backup is to us.
-enum Page {
+enum Kept {
     New(Box<ExportedRoomKey>),
     Known,
     Damaged,
@@ -152,12 +145,12 @@ async fn open(
     room: OwnedRoomId,
     session: String,
     sealed: &Raw<KeyBackupData>,
-) -> Result<Page, CryptoError> {
-    let Ok(sealed) = sealed.deserialize() else { return Ok(Page::Damaged) };
+) -> Result<Kept, CryptoError> {
+    let Ok(sealed) = sealed.deserialize() else { return Ok(Kept::Damaged) };
     let known = inner.crypto.first_index(&room, &session).await?;
     if known.is_some_and(|known| u64::from(known) <= u64::from(sealed.first_message_index)) {
-        return Ok(Page::Known);
+        return Ok(Kept::Known);
     }
-    let Ok(opened) = ours.key.decrypt_session_data(sealed.session_data) else { return Ok(Page::Damaged) };
-    Ok(Page::New(Box::new(ExportedRoomKey::from_backed_up_room_key(room, session, opened))))
+    let Ok(opened) = ours.key.decrypt_session_data(sealed.session_data) else { return Ok(Kept::Damaged) };
+    Ok(Kept::New(Box::new(ExportedRoomKey::from_backed_up_room_key(room, session, opened))))
 }

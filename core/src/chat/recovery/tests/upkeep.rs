@@ -93,6 +93,27 @@ async fn more_keys_than_one_step_takes_get_there_all_the_same() {
     assert_eq!(info.state.count, 450_u32.into());
 }
 
+/// A room key may come from another client's backup with as much in it as that client likes.
+#[tokio::test(start_paused = true)]
+async fn a_room_key_that_no_backup_can_hold_keeps_no_other_one_out() {
+    let net = Net::new();
+    let [alice] = people(&net, ["alice"]).await;
+    let room = alice.create("shared").await;
+    alice.say(&room, "hello").await;
+    let store = alice.chat.inner.crypto.machine.store();
+    let exported = store.export_room_keys(|_| true).await.unwrap();
+    let mut large = serde_json::to_value(&exported[0]).unwrap();
+    let long = "x".repeat(crate::types::limits::BACKUP_KEY_BYTES_MAX);
+    large["sender_claimed_keys"][long] = json!("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopo");
+    large["room_id"] = json!("!elsewhere:example.org");
+    let large = serde_json::from_value(large).unwrap();
+    assert_eq!(store.import_exported_room_keys(vec![large], |_, _| {}).await.unwrap().imported_count, 1);
+    alice.chat.make_recovery_key().await.unwrap();
+    say_anew(&alice, &room, "later").await;
+    let info = backup::info(&alice.home().store.snapshot().unwrap(), &alice.me(), None).unwrap();
+    assert_eq!(info.state.count, 2_u32.into());
+}
+
 /// Checks that nothing goes into a backup that is not ours, and that a new recovery key makes it ours again.
 async fn is_replaced(alice: Phone, room: &OwnedRoomId, in_it: u32) {
     assert_eq!(alice.chat.recovery().await.unwrap(), Recovery::Replaced);
