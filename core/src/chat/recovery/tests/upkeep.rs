@@ -8,6 +8,7 @@ use crate::{
     chat::{
         Recovery,
         crypto::testing::{Net, Phone, people, settle},
+        recovery::Turn,
     },
     keys::backup,
 };
@@ -91,6 +92,21 @@ async fn more_keys_than_one_step_takes_get_there_all_the_same() {
     assert_eq!(on(&alice.chat).await, ("1".into(), 450, 450));
     let info = backup::info(&alice.home().store.snapshot().unwrap(), &alice.me(), None).unwrap();
     assert_eq!(info.state.count, 450_u32.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_came_while_somebody_worked_on_the_backup_get_there_once_they_are_done() {
+    let net = Net::new();
+    let [alice] = people(&net, ["alice"]).await;
+    let room = alice.create("shared").await;
+    alice.chat.make_recovery_key().await.unwrap();
+    settle().await;
+    let turn = Turn::take(&alice.chat.inner).await;
+    say_anew(&alice, &room, "meanwhile").await;
+    assert_eq!(on(&alice.chat).await, ("1".into(), 0, 1), "the loop waits for nobody");
+    drop(turn);
+    settle().await;
+    assert_eq!(on(&alice.chat).await, ("1".into(), 1, 1));
 }
 
 /// A room key may come from another client's backup with as much in it as that client likes.

@@ -222,20 +222,18 @@ impl Verbs {
 
     /// Makes a recovery key, or recovers by one that is given, and says how the backup stands then.
     async fn recovery(&self, command: &Value) -> Result<Value> {
-        let mut answer = match command.get("key").and_then(Value::as_str) {
-            Some(key) => {
-                let recovered = self.chat.recover(key).await?;
-                json!({ "verified": recovered.is_verified, "new": recovered.room_keys })
-            }
-            None if command.get("make").and_then(Value::as_bool) == Some(true) => {
-                json!({ "key": self.chat.make_recovery_key().await?.as_str() })
-            }
-            None => json!({}),
-        };
-        if let Recovery::On { version, backed_up, total } = self.chat.recovery().await? {
-            answer["backup"] = json!({ "version": version, "keys": backed_up, "of": total });
+        let mut answer = BTreeMap::new();
+        if let Some(key) = command.get("key").and_then(Value::as_str) {
+            let recovered = self.chat.recover(key).await?;
+            answer.insert("verified", json!(recovered.is_verified));
+            answer.insert("new", json!(recovered.room_keys));
+        } else if command.get("make").and_then(Value::as_bool) == Some(true) {
+            answer.insert("key", json!(self.chat.make_recovery_key().await?.as_str()));
         }
-        Ok(answer)
+        if let Recovery::On { version, backed_up, total } = self.chat.recovery().await? {
+            answer.insert("backup", json!({ "version": version, "keys": backed_up, "of": total }));
+        }
+        Ok(json!(answer))
     }
 
     async fn verify(&self, user: &OwnedUserId) -> Result<Value> {
