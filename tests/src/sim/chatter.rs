@@ -14,6 +14,7 @@ use hearth_core::{
         Chat, ChatConfig, ChatError, ItemContent, Reach, SendState, TextMessage, Timeline, TimelineItem, feed,
         vault::StoreKey,
     },
+    server::Homeserver,
     store::Stored,
 };
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
@@ -175,14 +176,33 @@ impl Chatter {
         }
     }
 
+    /// Whether something that they wrote stands on an event: then they say themselves that it was there. What waited while their
+    /// phone was off comes after all that it heard meanwhile, and the diary knows nothing of that.
+    fn wrote_after(&self, server: &Homeserver, event: &OwnedEventId) -> bool {
+        let view = server.home().store.snapshot().expect("the store is open");
+        let found = Stored::by_id(&view, event).expect("the store is open");
+        let Some(copy) = found.and_then(|found| history::copy(server, &found.pdu.room_id)) else { return false };
+        let theirs = copy.events.values().filter(|kept| kept.sender == self.user && kept.state_key.is_none());
+        let mut open: Vec<_> = theirs.flat_map(|kept| &kept.prevs).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if id == event {
+                return true;
+            }
+            if seen.insert(id) {
+                open.extend(copy.events.get(id).into_iter().flat_map(|kept| &kept.prevs));
+            }
+        }
+        false
+    }
+
     /// What is wrong about a claim that something arrived here, or was read here.
     pub fn refutes(&self, event: &OwnedEventId, is_read: bool) -> Option<String> {
-        let diary = self.diary();
-        if is_read && !diary.read.contains(event) {
-            return Some(format!("was read by {}, who has not read it", self.name));
-        }
         // A phone that is off is asked in the end.
         let server = self.phone.server()?;
+        if is_read && !self.diary().read.contains(event) && !self.wrote_after(&server, event) {
+            return Some(format!("was read by {}, who has not read it", self.name));
+        }
         let view = server.home().store.snapshot().ok()?;
         let has = Stored::find(&view, event).ok()?.is_some();
         (!has).then(|| format!("is on the phone of {}, where it is not", self.name))
