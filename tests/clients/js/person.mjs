@@ -261,12 +261,18 @@ function item(room, event) {
         edited: Boolean(event.replacingEvent()),
         reactions: reactions(room, id),
         thread: event.threadRootId && event.threadRootId !== id ? event.threadRootId : null,
-        replies: room.getThread(id)?.length ?? 0,
+        replies: answers(room.getThread(id)),
     };
     if (event.isDecryptionFailure()) return { ...common, kind: "undecryptable", text: event.decryptionFailureReason };
     if (event.getType() === EventType.RoomMessageEncrypted) return undefined;
     const { msgtype, body } = event.getContent();
     return { ...common, kind: msgtype === MsgType.Image ? "image" : "text", text: body };
+}
+
+// The SDK's own count may have an answer twice: in the homeserver's sum, and once more when it comes.
+function answers(thread) {
+    const all = (thread?.events ?? []).filter((event) => event.isRelation(RelationType.Thread));
+    return new Set(all.map((event) => event.getId())).size;
 }
 
 function reactions(room, id) {
