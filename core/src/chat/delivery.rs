@@ -1,8 +1,10 @@
 //! How a message of ours stands with each person who is meant to get it. Whatever is said here is proven.
 //!
 //! *On their phone*: their homeserver has answered for this very event. *Read*: they have a receipt for an event that was made
-//! by somebody who had the message, or sent such an event themselves. A receipt that merely lies further down on our own
-//! timeline proves nothing: while two phones are apart, what one of them reads comes to lie below what the other one wrote.
+//! by somebody who had the message. A receipt that merely lies further down on our own timeline proves nothing: while two
+//! phones are apart, what one of them reads comes to lie below what the other one wrote. Nor does an answer prove anything:
+//! what somebody wrote while their phone was off comes into the room after all that the phone has heard since, and whoever
+//! keeps their receipts to themselves shall not be found out by speaking.
 //!
 //! What was proven once stays so, though a receipt may move on to an event that proves nothing.
 
@@ -82,24 +84,23 @@ struct Listener {
     key: UserKey,
     user: OwnedUserId,
     server: Option<ServerKey>,
-    /// The events up to which they say to have read: by receipts, and by what they sent. With their places.
+    /// The events up to which they say to have read, with their places.
     marks: Vec<(Esn, u64)>,
+    /// The place of the last message of theirs that is at hand.
+    spoke: Option<u64>,
 }
 
 impl Audience {
-    /// The others in a room. `spoken` is the last message of each sender that is at hand, with its place.
+    /// The others in a room. `spoken` is the place of the last message of each sender that is at hand.
     pub(crate) fn of(
         inner: &Inner,
         view: &dyn View,
         room: &Room,
         names: &Names,
         focus: &Focus,
-        spoken: &HashMap<UserKey, (Esn, u64)>,
+        spoken: &HashMap<UserKey, u64>,
     ) -> Result<Self> {
         let mut marks: HashMap<UserKey, Vec<(Esn, u64)>> = HashMap::new();
-        for (user, mark) in spoken {
-            marks.entry(*user).or_default().push(*mark);
-        }
         for receipt in receipts::of_room(view, room.key)? {
             if receipt.kind == ReceiptKind::Read && is_about(&receipt.thread, focus) {
                 marks.entry(receipt.user).or_default().push((receipt.esn, receipt.pos));
@@ -114,7 +115,7 @@ impl Audience {
             };
             known.insert(user.server_name().to_owned(), server);
             let marks = marks.remove(&key).unwrap_or_default();
-            people.push(Listener { key, user: user.to_owned(), server, marks });
+            people.push(Listener { key, user: user.to_owned(), server, marks, spoke: spoken.get(&key).copied() });
         }
         let servers = known.into_values().flatten().collect();
         Ok(Self { people, servers })
@@ -150,10 +151,11 @@ impl Audience {
         Ok(SendState::Sent { recipients })
     }
 
-    /// The places up to which people have read, as far as they say. No proof of anything, and good enough to show a face by.
+    /// The places up to which people have read, as far as they say by receipts and by speaking. No proof of anything, and good
+    /// enough to show a face by.
     pub(crate) fn reading_places(&self) -> impl Iterator<Item = (u64, &OwnedUserId)> {
         self.people.iter().filter_map(|person| {
-            let furthest = person.marks.iter().map(|(_, pos)| *pos).max();
+            let furthest = person.marks.iter().map(|(_, pos)| *pos).chain(person.spoke).max();
             furthest.map(|pos| (pos, &person.user))
         })
     }

@@ -40,8 +40,11 @@ async fn a_message_is_queued_then_there_then_read_for_each_person() {
     net.link(&alice, &carol);
     settle().await;
     assert_eq!(reach(&alice, &room, "hello").await, [(b.clone(), Reach::Read), (c.clone(), Reach::OnTheirPhone)]);
-    // Speaking says that one has read.
+    // Speaking does not say that one has read: carol may have written this before she looked.
     carol.say(&room, "back").await;
+    settle().await;
+    assert_eq!(reach(&alice, &room, "hello").await, [(b.clone(), Reach::Read), (c.clone(), Reach::OnTheirPhone)]);
+    carol.room(&room).timeline().mark_read(false).await.unwrap();
     settle().await;
     assert_eq!(reach(&alice, &room, "hello").await, [(b, Reach::Read), (c, Reach::Read)]);
     let items = alice.items(&room).await;

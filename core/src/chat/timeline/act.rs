@@ -240,7 +240,9 @@ impl Timeline {
     /// # Errors
     /// [`ChatError::Forbidden`] for who is not in the room.
     pub async fn mark_read(&self, private: bool) -> Result<(), ChatError> {
-        let Some(event) = self.last_event(&self.inner.home.store.snapshot()?)? else { return Ok(()) };
+        // The last event of somebody else: that we have read our own says nothing, and would be told after each of them.
+        let last = self.last_event(&self.inner.home.store.snapshot()?, Whose::Others)?;
+        let Some(event) = last else { return Ok(()) };
         let kind = if private { ReceiptKind::Private } else { ReceiptKind::Read };
         let thread = match &self.focus {
             Focus::Main => ReceiptThread::Main,
@@ -250,18 +252,20 @@ impl Timeline {
     }
 
     /// The last event of this timeline, shown as an item or not.
-    fn last_event(&self, view: &Snapshot) -> StoreResult<Option<OwnedEventId>> {
+    fn last_event(&self, view: &Snapshot, whose: Whose) -> StoreResult<Option<OwnedEventId>> {
+        let wanted = |stored: &Stored| whose == Whose::Anybodys || stored.header.sender != self.inner.me.user_key;
         let Some(room) = Room::find(view, &self.room)? else { return Ok(None) };
         let mut sight = UserSight::new(view, room.key, &self.inner.me.user)?;
         if let Focus::Thread(_) = self.focus {
             let mut scan = Scan { view, room: &room, sight: &mut sight, focus: &self.focus };
-            let last = scan.rows(u64::MAX, 0, 1)?.events.into_iter().next();
+            let looked_at = if whose == Whose::Others { MARK_READ_SCAN_MAX } else { 1 };
+            let last = scan.rows(u64::MAX, 0, looked_at)?.events.into_iter().find(wanted);
             return Ok(last.map(|stored| stored.pdu.event_id));
         }
         let end = std::ops::Bound::Included((room.key.0, u64::MAX));
         for row in view.tl()?.between(std::ops::Bound::Included((room.key.0, 0)), end)?.rev().take(MARK_READ_SCAN_MAX) {
             let stored = Stored::must(view, row?.1.value())?;
-            if sight.sees(&stored)? && threads::root_of(view, &stored.pdu)?.is_none() {
+            if wanted(&stored) && sight.sees(&stored)? && threads::root_of(view, &stored.pdu)?.is_none() {
                 return Ok(Some(stored.pdu.event_id));
             }
         }
@@ -271,7 +275,7 @@ impl Timeline {
     /// Where in a thread a new message goes.
     fn place(&self, view: &Snapshot) -> Result<Option<ThreadPlace>, ChatError> {
         let Focus::Thread(root) = &self.focus else { return Ok(None) };
-        let latest = self.last_event(view)?.unwrap_or_else(|| root.clone());
+        let latest = self.last_event(view, Whose::Anybodys)?.unwrap_or_else(|| root.clone());
         Ok(Some(ThreadPlace { root: root.clone(), latest }))
     }
 
@@ -304,6 +308,13 @@ impl Timeline {
         let shown = items.iter().find(|shown| shown.id == *item).and_then(|shown| shown.event_id.clone());
         shown.ok_or_else(|| no_item(item))
     }
+}
+
+/// Whose event is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Anybodys,
+    Others,
 }
 
 /// A message in the queue with another text, in the same place among the others.

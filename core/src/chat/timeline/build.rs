@@ -17,7 +17,7 @@ use crate::{
         send::{About, Echo, What},
     },
     rooms::{gaps, relations::Relation},
-    store::{Esn, Result, Stored, UserKey},
+    store::{Result, Stored, UserKey},
     types::{Millis, limits::READ_BY_MAX},
 };
 
@@ -70,9 +70,9 @@ impl Builder<'_, '_, '_> {
     }
 
     fn audience(&self, rows: &Rows) -> Result<Audience> {
-        let mut spoken: HashMap<UserKey, (Esn, u64)> = HashMap::new();
+        let mut spoken: HashMap<UserKey, u64> = HashMap::new();
         for stored in rows.events.iter().filter(|stored| speaks(stored)) {
-            spoken.entry(stored.header.sender).or_insert((stored.esn, stored.header.pos));
+            spoken.entry(stored.header.sender).or_insert(stored.header.pos);
         }
         let Reader { look, room, names, .. } = &self.reader;
         Audience::of(look.inner, look.view, room, names, self.focus, &spoken)
