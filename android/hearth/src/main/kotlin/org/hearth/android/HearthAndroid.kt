@@ -13,9 +13,11 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.flow.MutableSharedFlow
+import kotlinx.coroutines.flow.SharingStarted
 import kotlinx.coroutines.flow.collectLatest
 import kotlinx.coroutines.flow.combine
 import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.shareIn
 import kotlinx.coroutines.launch
 import org.hearth.Hearth
 import org.hearth.Lifecycle
@@ -62,7 +64,7 @@ class HearthAndroid private constructor(app: Application, account: String, displ
     init {
         app.registerActivityLifecycleCallbacks(ActivityWatch(lifecycle::foreground))
         scope.launch { lifecycle.running.collectLatest { running -> if (running) searchNearby() } }
-        val networks = AndroidNetworks(app).networks
+        val networks = AndroidNetworks(app).networks.shareIn(scope, SharingStarted.Eagerly, replay = 1)
         scope.launch {
             followNetworks(networks) {
                 hearth.networkChanged()
