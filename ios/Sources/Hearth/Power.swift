@@ -160,7 +160,8 @@ public final class Lifecycle: @unchecked Sendable {
 
     private func spend(_ mode: PowerMode, after wait: TimeInterval) async {
         do { if wait > 0 { try await sleep(wait) } } catch { return }
-        await attempt { try await node.setPowerMode(mode) }
+        // That this works says nothing of whether the node could be started.
+        do { try await node.setPowerMode(mode) } catch { failure.become(error) }
         looking.become(mode == .foreground)
     }
 

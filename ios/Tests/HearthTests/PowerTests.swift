@@ -48,11 +48,16 @@ private final class Clock: Sendable {
         let end = passed.now + seconds
         sleepers.change { $0 += 1 }
         defer { sleepers.change { $0 -= 1 } }
-        while passed.now < end { try await Task.sleep(nanoseconds: 1_000_000) }
+        let deadline = Date() + patience
+        while passed.now < end {
+            // Who waits for time that nobody lets pass is a test that fails, and not one that hangs.
+            guard Date() < deadline else { throw Hopeless(description: "nobody let \(seconds) s pass") }
+            try await Task.sleep(nanoseconds: 1_000_000)
+        }
     }
 
-    /// Waits until somebody sleeps.
-    func untilAsleep() async throws { try await eventually("somebody sleeps") { sleepers.now > 0 } }
+    /// Waits until so many sleep. Time that passes before that is time that they do not see.
+    func untilAsleep(_ count: Int = 1) async throws { try await eventually("\(count) sleep") { sleepers.now == count } }
 
     func pass(_ seconds: TimeInterval) { passed.change { $0 += seconds } }
 }
@@ -81,7 +86,7 @@ final class PowerTests: XCTestCase {
             XCTAssertEqual(node.told.now, ["start"])
             XCTAssertTrue(lifecycle.running.now)
             lifecycle.foreground(false)
-            try await clock.untilAsleep()
+            try await clock.untilAsleep(2)
             clock.pass(4)
             XCTAssertEqual(node.told.now, ["start"])
             clock.pass(2)
@@ -100,7 +105,7 @@ final class PowerTests: XCTestCase {
             await lifecycle.settled()
             for _ in 0..<10 {
                 lifecycle.foreground(false)
-                try await clock.untilAsleep()
+                try await clock.untilAsleep(2)
                 clock.pass(3)
                 lifecycle.foreground(true)
                 await lifecycle.settled()
@@ -152,7 +157,7 @@ final class PowerTests: XCTestCase {
 
             // In the middle of the grace too.
             lifecycle.foreground(false)
-            try await clock.untilAsleep()
+            try await clock.untilAsleep(2)
             await lifecycle.suspend()
             XCTAssertEqual(node.told.now, ["start", "pause", "start", "pause"])
         }
@@ -225,7 +230,7 @@ final class PowerTests: XCTestCase {
             XCTAssertNotNil(lifecycle.failure.now)
             XCTAssertFalse(lifecycle.running.now)
             lifecycle.foreground(false)
-            try await clock.untilAsleep()
+            try await clock.untilAsleep(2)
             clock.pass(10)
             await lifecycle.settled()
             node.failure.change { $0 = nil }

@@ -132,7 +132,14 @@ class Lifecycle(private val node: Power, scope: CoroutineScope, private val grac
 
     private suspend fun spend(mode: PowerMode) {
         if (taken.value == PowerMode.FOREGROUND && mode != PowerMode.OFFLINE) delay(grace)
-        attempt { node.setPowerMode(mode) }
+        try {
+            node.setPowerMode(mode)
+        } catch (cancelled: CancellationException) {
+            throw cancelled
+        } catch (failure: Exception) {
+            // That it works says nothing of whether the node could be started, and takes no failure away.
+            lastFailure.value = failure
+        }
         taken.value = mode
     }
 

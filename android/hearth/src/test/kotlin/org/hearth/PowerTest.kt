@@ -43,6 +43,8 @@ class PowerTest {
 
         override suspend fun setPowerMode(mode: PowerMode) {
             modes += mode
+            // Longer than a start takes: that it works must not hide that the start did not.
+            delay(200)
         }
 
         override suspend fun networkChanged() = Unit

@@ -37,7 +37,10 @@ class ReadmeTest {
         val invite = other.rooms.until("the invite") { rows -> rows.any { it.standing == RoomStanding.INVITED } }.single()
         val (hearth, row) = other.hearth to invite
         hearth.rooms.join(row.id)
-        conversation(hearth.rooms.get(row.id)).hears("Hello!")
+        val there = conversation(hearth.rooms.get(row.id))
+        // As a screen does that shows a gap: what was said before ben came in lies with ana until it is asked for.
+        there.timeline.paginateBackwards(20u)
+        there.hears("Hello!")
     }
 
     private suspend fun firstMessage(hearth: Hearth, scope: CoroutineScope, scanned: String, show: (List<TimelineItem>) -> Unit) {
