@@ -53,6 +53,10 @@ struct TalkScreen: View {
         .navigationTitle(summary.name)
         .navigationBarTitleDisplayMode(.inline)
         .sheet(isPresented: $choosesPhoto) { PhotoPicker(chosen: send) }
+        // What was said before this phone came in, or while it was away from all who have it.
+        .onChange(of: items.first { $0.gapBefore }?.id) { gap in
+            if let gap { act { try await $0.fill(before: gap) } }
+        }
         .onChange(of: draft.isEmpty) { isEmpty in
             Task { try? await room?.setTyping(typing: !isEmpty) }
         }

@@ -66,6 +66,10 @@ fun TalkScreen(hearth: Hearth, id: String, devices: Devices, errors: Errors, bac
     val title by produceState("", id) { value = errors.catching { room.info().name }.orEmpty() }
     LaunchedEffect(items.lastOrNull()?.id) { if (items.isNotEmpty()) errors.catching { timeline.markRead(false) } }
 
+    // What was said before this phone came in, or while it was away from all who have it.
+    val gap = items.firstOrNull { it.gapBefore }?.id
+    LaunchedEffect(gap) { if (gap != null) errors.catching { timeline.fill(gap) } }
+
     Bar(title, back) { TextButton({ errors.launch(scope) { timeline.paginateBackwards(50u) } }) { Text("Older") } }
     LazyColumn(Modifier.weight(1f).fillMaxWidth().padding(horizontal = 8.dp), reverseLayout = true) {
         items(items.asReversed(), key = { it.id }) { item ->
