@@ -69,6 +69,18 @@ class Story:
             self.reads(person, room, event, one.user, text)
         return event
 
+    def hears_of(self, one, person):
+        """Somebody writes until a new device reads it: what they write before they have heard of the device is not for it."""
+        for number in range(6):
+            text = f"{one.name} tries {person.name}, {number}"
+            self.secrets.add(text)
+            event = one.person.do("send", room=self.room, text=text)["event"]
+            try:
+                return self.reads(person, self.room, event, one.user, text, seconds=4.0)
+            except Failure as failure:
+                missed = failure
+        raise missed
+
     def reads(self, person, room, event, sender, text, seconds=20.0):
         """Somebody reads a message."""
         item = person.sees(room, event, f"the message {text!r}", lambda item: item["text"] == text, seconds)
@@ -231,6 +243,7 @@ def second_device(story):
         flow = second.do("verify", user=one.user)["flow"]
         compare(second, one.person, flow)
         for other in story.people:
+            story.hears_of(other, second)
             text = f"{other.name} writes to all devices"
             story.says(other, text, readers=[*(reader.person for reader in story.people), second])
 
@@ -275,6 +288,7 @@ def recovered_device(story):
         for event, sender, text in before:
             story.reads(fourth, story.room, event, sender, text)
         for other in story.people:
+            story.hears_of(other, fourth)
             text = f"{other.name} writes to four devices"
             story.says(other, text, readers=[*(reader.person for reader in story.people), fourth])
         # The other way round: that device makes a recovery key, and the phone is given it.

@@ -396,8 +396,10 @@ async function recover({ key }) {
     await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
     const enabled = await crypto.checkKeyBackupAndEnable();
     const { imported } = await crypto.restoreKeyBackup();
-    const status = await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId());
-    return { verified: status.crossSigningVerified, imported, trusted: enabled?.trustInfo.trusted ?? false };
+    const verified = async () => (await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId())).crossSigningVerified;
+    // Its own signature reaches it by way of the homeserver.
+    for (let tries = 0; tries < 100 && !(await verified()); tries++) await new Promise((done) => setTimeout(done, 100));
+    return { verified: await verified(), imported, trusted: enabled?.trustInfo.trusted ?? false };
 }
 
 // Another recovery key than there was, with secret storage and a backup of its own.
