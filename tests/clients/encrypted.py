@@ -264,6 +264,7 @@ def scanned_device(story):
         for device in (one.person, third):
             device.until("the end", lambda: device.verifications[flow].get("done"))
         for other in story.people:
+            story.hears_of(other, third)
             story.says(other, f"{other.name} writes to three devices", readers=[*(reader.person for reader in story.people), third])
 
 
