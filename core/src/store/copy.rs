@@ -11,12 +11,11 @@ use std::{
     path::Path,
 };
 
-use redb::{Builder, Database, Table, TableDefinition, WriteTransaction, backends::FileBackend};
+use redb::{Builder, Database, Range, Table, TableDefinition, WriteTransaction, backends::FileBackend};
 
 use super::{
     Result, Store, StoreError,
-    coded::Coded,
-    rows::{Raw, Rows, Span},
+    rows::{Raw, RawRows},
 };
 use crate::types::limits::{STORE_CACHE_BYTES, STORE_COPY_BATCH_BYTES};
 
@@ -69,12 +68,12 @@ pub(super) struct Copying<'a> {
 
 impl Copying<'_> {
     /// Copies one table.
-    pub(super) fn table<K: Coded, V: Coded>(
+    pub(super) fn table(
         &mut self,
         definition: TableDefinition<'static, Raw, Raw>,
-        from: &Rows<'_, K, V>,
+        from: &dyn RawRows,
     ) -> Result<(), CopyError> {
-        let mut rows = from.between(Bound::Unbounded, Bound::Unbounded)?;
+        let mut rows = from.range(Bound::Unbounded, Bound::Unbounded)?;
         loop {
             let txn = match self.txn.take() {
                 Some(txn) => txn,
@@ -108,17 +107,13 @@ impl Copying<'_> {
 }
 
 /// Copies rows until they hold `bytes_max` bytes. Answers how many rows and bytes; fewer bytes when there are no more.
-fn fill<K: Coded, V: Coded>(
-    table: &mut Table<'_, Raw, Raw>,
-    rows: &mut Span<'_, K, V>,
-    bytes_max: usize,
-) -> Result<(u64, usize)> {
+fn fill(table: &mut Table<'_, Raw, Raw>, rows: &mut Range<'_, Raw, Raw>, bytes_max: usize) -> Result<(u64, usize)> {
     let (mut copied, mut bytes) = (0, 0);
     while bytes < bytes_max {
         let Some(row) = rows.next() else { break };
         let (key, value) = row?;
-        bytes += key.bytes().len() + value.bytes().len();
-        table.insert(key.bytes(), value.bytes())?;
+        bytes += key.value().len() + value.value().len();
+        table.insert(key.value(), value.value())?;
         copied += 1;
     }
     Ok((copied, bytes))

@@ -94,11 +94,6 @@ impl<'t, T: Coded> Cell<'t, T> {
     pub fn value(&self) -> T::Of<'_> {
         decoded::<T>(self.raw.value())
     }
-
-    /// How it lies in the store.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.raw.value()
-    }
 }
 
 /// Rows in order.

@@ -56,7 +56,7 @@ macro_rules! tables {
 
             /// Copies every table.
             pub(super) fn copy(&self, into: &mut Copying<'_>) -> Result<(), CopyError> {
-                $(into.table($name::DEF, &self.$name()?)?;)*
+                $(into.table($name::DEF, opened(&self.txn, &self.$name, $name::DEF)?)?;)*
                 Ok(())
             }
         }

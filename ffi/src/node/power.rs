@@ -90,8 +90,10 @@ impl Shared {
             return Ok(());
         };
         network.set_power(power).await;
-        network.switch_on().await.map_err(NodeError::network)?;
-        running.call_contacts().await;
+        // A mesh that runs knows whom to call, and whether this mode lets it.
+        if network.switch_on().await.map_err(NodeError::network)? {
+            running.call_contacts().await;
+        }
         Ok(())
     }
 }

@@ -48,17 +48,17 @@ impl Network {
         Self { config, switch, homeserver, running, seen, changes: watch::Sender::new(0) }
     }
 
-    /// Starts the mesh; does nothing while it runs.
+    /// Starts the mesh; does nothing while it runs. Answers whether it was off.
     ///
     /// # Errors
     /// See [`MeshError`]. The network is off then.
-    pub async fn switch_on(&self) -> Result<(), MeshError> {
+    pub async fn switch_on(&self) -> Result<bool, MeshError> {
         let mut running = self.running.lock().await;
-        if running.is_some() {
-            return Ok(());
+        let was_off = running.is_none();
+        if was_off {
+            *running = Some(self.start().await?);
         }
-        *running = Some(self.start().await?);
-        Ok(())
+        Ok(was_off)
     }
 
     /// Ends the mesh. The homeserver goes on alone, and queues.

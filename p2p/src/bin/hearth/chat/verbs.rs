@@ -64,7 +64,7 @@ impl Verbs {
             "offline" => {
                 match command.get("offline").and_then(Value::as_bool) {
                     Some(true) => self.node.network().switch_off().await,
-                    _ => self.node.network().switch_on().await?,
+                    _ => drop(self.node.network().switch_on().await?),
                 }
                 Ok(json!({}))
             }
